@@ -24,6 +24,9 @@ public sealed record ServerOptions
     /// <summary>How models are loaded; each request selects the variant.</summary>
     public PipelineOptions Pipeline { get; init; } = new() { PreviewEvery = DefaultPreviewInterval };
 
+    /// <summary>Folder of the LoRAs that requests may name: safetensors files, and folders of adapters. Null for none. Servers and workers need the same.</summary>
+    public string? LoraFolder { get; init; }
+
     /// <summary>Address to listen on; any other than loopback requires keys.</summary>
     public string Host { get; init; } = "127.0.0.1";
 
@@ -42,6 +45,9 @@ public sealed record ServerOptions
     /// ignored.
     /// </summary>
     public IReadOnlyList<string> Proxies { get; init; } = [];
+
+    /// <summary>Whether each request is logged with address, name of the key, status and time.</summary>
+    public bool LogsRequests { get; init; }
 
     /// <summary>Days that videos are kept; null keeps them for ever.</summary>
     public double? KeepDays { get; init; }

@@ -57,22 +57,25 @@ public static class VideoServer
                 return Task.CompletedTask;
             }));
         builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower);
-        builder.Services.AddPage();
+        builder.Services.AddPage().AddCompression();
         Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
         var app = builder.Build();
         app.Lifetime.ApplicationStarted.Register(() => log.HasStarted = true);
         app.Services.GetRequiredService<Telemetry>().Observe(app.Services.GetRequiredService<JobFeed>());
-        Map(app);
+        Map(app, options.LogsRequests);
         return app;
     }
 
-    private static void Map(WebApplication app)
+    private static void Map(WebApplication app, bool logsRequests)
     {
         app.Use(ConnectionLimits.AnswerAsync);
         app.UseForwardedHeaders();
+        if (logsRequests)
+            app.UseMiddleware<AccessLog>();
         app.UseSafeHeaders();
         app.UseMiddleware<Problems>();
         app.UseMiddleware<OriginCheck>();
+        app.UseCompression();
         app.UseStaticFiles(new StaticFileOptions { FileProvider = new ManifestEmbeddedFileProvider(typeof(VideoServer).Assembly, "wwwroot") });
         app.UseRouting();
         app.UseAccess();
@@ -119,7 +122,9 @@ public static class VideoWorkers
         var parallel = options.Pipeline.Parallel ?? throw new ArgumentException("a process that follows another one needs their group", nameof(options));
         using var logs = LoggerFactory.Create(builder => new ServerLog().Configure(builder, logging));
         var loaded = new LoadedModel(options.Pipeline);
-        var follower = new TeamFollower(parallel.Group, new ModelCatalog(options.Models, logs.CreateLogger<ModelCatalog>()), loaded, options.Pipeline, logs.CreateLogger<TeamFollower>());
+        var models = new ModelCatalog(options.Models, logs.CreateLogger<ModelCatalog>());
+        var loras = new LoraCatalog(options.LoraFolder, models, logs.CreateLogger<LoraCatalog>());
+        var follower = new TeamFollower(parallel.Group, models, loras, loaded, options.Pipeline, logs.CreateLogger<TeamFollower>());
         var following = Task.Run(follower.RunAsync, CancellationToken.None);
         await following.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await following.WaitAsync(FollowerPatience, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -162,6 +167,7 @@ internal static class ServerServices
         .AddSingleton<JobSignals>()
         .AddSingleton<BackgroundHealth>()
         .AddSingleton<ModelCatalog>()
+        .AddSingleton(provider => new LoraCatalog(options.LoraFolder, provider.GetRequiredService<ModelCatalog>(), provider.GetRequiredService<ILogger<LoraCatalog>>()))
         .AddSingleton<FileCleanup>()
         .Configure<HostOptions>(host =>
         {

@@ -70,6 +70,9 @@ internal static class RequestFault
 
     // Lengths.
 
+    public static RequestException LoraWeight(double weight) =>
+        new("lora_weight_not_finite", "lora", Invariant($"a LoRA cannot have the weight {weight}: use a number such as 0.8"), ("weight", weight));
+
     public static RequestException FrameRate(double rate) =>
         new("fps_out_of_range", "fps", Invariant($"{rate} frames per second cannot be played: use 1 to 240"), ("value", rate), ("least", 1), ("most", 240));
 

@@ -23,9 +23,15 @@ public sealed class ServeStartTests(TinyModel model, PostgresCluster cluster) : 
         taken.Start();
         var port = ((IPEndPoint)taken.LocalEndpoint).Port.ToString(CultureInfo.InvariantCulture);
 
-        using var serve = ServeProcess.Start("serve", "--data", folder.Path, "--model", model.Folder, "--port", port);
+        var data = folder.File("data");
+        using var serve = ServeProcess.Start("serve", "--data", data, "--model", model.Folder, "--port", port);
 
         await serve.AssertRefusedAsync(ExitCode.Failed, port, "in use", "--port");
+        // What it has written until then is its user's alone.
+        const UnixFileMode own = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        Assert.Contains("jobs.db", Directory.EnumerateFiles(data).Select(Path.GetFileName));
+        foreach (var path in Directory.EnumerateFileSystemEntries(data, "*", SearchOption.AllDirectories).Prepend(data))
+            Assert.True(OperatingSystem.IsWindows() || (File.GetUnixFileMode(path) & ~own) == UnixFileMode.None, path);
     }
 
     [Fact]

@@ -17,12 +17,15 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     // What REST has no word for, or what another test of this class sets.
-    private static readonly string[] NotAsked = ["program", "model", "variant", "image", "image_sha256", "video", "latents", "new_only", "tile_overlap", "device", "loras", "transformer", "vae"];
+    private static readonly string[] NotAsked = ["program", "model", "variant", "image", "image_sha256", "video", "latents", "new_only", "tile_overlap", "device", "transformer", "vae"];
 
     [Fact]
     public async Task Every_setting_goes_from_REST_into_the_file_through_like_and_back_to_REST()
     {
         using var folder = new TemporaryFolder();
+        model.WriteLora(folder.File("style.safetensors"), seed: 2);
+        Directory.CreateDirectory(folder.File("loras"));
+        File.Copy(folder.File("style.safetensors"), folder.File("loras", "style.safetensors"));
         await using var server = await StartAsync(folder);
         using var client = new HttpClient { BaseAddress = new Uri(server.Urls.First()) };
         var first = await MadeAsync(client, new
@@ -30,6 +33,7 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
             prompt = "a red ball", negative_prompt = "«blue» \"cube\"", prompt_suffix = ", red", size = "128x64", num_frames = 33, fps = 12.5, steps = new[] { 2, 1, 1 }, video_steps = new[] { 1, 1, 2 },
             guidance_scale = 3, video_guidance_scale = 2, reuse_prefix = 2, guidance_every = 2, solver = "second-order", seed = ulong.MaxValue,
             frames_per_unit = 2, history = 2, linear_guidance = new[] { 0.5, 1 }, sample_image = true, prompts = new[] { new { from = 0.7, prompt = "a ball" } },
+            lora = new[] { new { name = "style", weight = 0.5 } },
         });
         var one = folder.Write("one.mp4", await client.GetByteArrayAsync($"/v1/videos/{first.GetProperty("id")}/content", Cancel));
         var like = await CliRun.OfAsync("generate", "--like", one, "--model", model.Folder, "-o", folder.File("two.mp4"));
@@ -89,7 +93,7 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         var name = Path.GetFileName(model.Folder);
         var app = VideoServer.Build(new ServerOptions
         {
-            DataFolder = folder.File("data"), Port = 0, Models = () => [new ModelFolder(name, model.Folder)],
+            DataFolder = folder.File("data"), LoraFolder = folder.File("loras"), Port = 0, Models = () => [new ModelFolder(name, model.Folder)],
             Pipeline = new PipelineOptions { Threads = 1, Tiles = new TileOptions(64), PreviewEvery = ServerOptions.DefaultPreviewInterval },
         });
         await app.StartAsync(Cancel);

@@ -28,7 +28,9 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     public async Task Videos_of_several_processes_are_those_of_one()
     {
         model.WriteLora(folder.File("style.safetensors"), seed: 2);
-        string[] lora = ["--lora", folder.File("style.safetensors")];
+        Directory.CreateDirectory(folder.File("loras"));
+        model.WriteLora(folder.File("loras", "panda.safetensors"), seed: 3);
+        string[] lora = ["--lora", folder.File("style.safetensors"), "--lora-folder", folder.File("loras")];
         var one = await MadeAsync(Serve("one", lora));
         foreach (var (count, ways) in new[] { (2, ""), (3, "guidance=2,decode=1") })
         {
@@ -153,7 +155,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         var picture = folder.File("picture.png");
         if (!File.Exists(picture))
             PngWriter.Write(picture, new RgbImage(64, 64, Enumerable.Range(0, 64 * 64 * 3).Select(i => (byte)(i / 48)).ToArray()));
-        var guided = await ServeProcess.SubmitAsync(client, new { prompt = "a red ball", num_frames = 17, num_inference_steps = 2, guidance_scale = 4, video_guidance_scale = 3, seed = 7 });
+        var guided = await ServeProcess.SubmitAsync(client, new { prompt = "a red ball", num_frames = 17, num_inference_steps = 2, guidance_scale = 4, video_guidance_scale = 3, seed = 7, lora = "panda:-0.5" });
         var begun = await ServeProcess.SubmitAsync(client, new
         {
             prompt = "a red ball",

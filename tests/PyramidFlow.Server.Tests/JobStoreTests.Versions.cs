@@ -83,8 +83,11 @@ public abstract partial class JobStoreTests
         var job = await AddAsync();
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault_status");
+        await ExecuteAsync("ALTER TABLE videos DROP COLUMN loras");
         await ExecuteAsync("DROP TABLE requests");
         await ExecuteAsync("DROP TABLE workers");
+        await ExecuteAsync("DROP TABLE turns");
+        await ExecuteAsync("DROP TABLE days");
         await ExecuteAsync("DELETE FROM counters WHERE name = 'schema'");
 
         await Store.InitializeAsync(Cancel);

@@ -1,4 +1,5 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
@@ -71,6 +72,66 @@ public abstract partial class JobStoreTests : IAsyncLifetime
         Assert.Null(await Store.LeaseAsync("a", ["other"], Long, Cancel));
         Assert.Null(await Store.LeaseAsync("a", [], Long, Cancel));
         Assert.NotNull(await Store.LeaseAsync("a", ["other", "sprites"], Long, Cancel));
+    }
+
+    [Fact]
+    public async Task A_worker_takes_only_jobs_whose_LoRAs_it_has_all_and_passes_over_the_others()
+    {
+        var both = await AddAsync(loras: ["style", "panda"]);
+        var one = await AddAsync(loras: ["style", "style"]);
+        var none = await AddAsync();
+
+        Assert.Equal(["panda style", "style", ""], (await Store.QueueAsync(Cancel)).Select(entry => string.Join(' ', entry.Loras)));
+        Assert.Equal(one.Id, (await Store.LeaseAsync("a", Models, Long, Cancel, ["style", "other"]))!.Id);
+        Assert.Equal(none.Id, (await Store.LeaseAsync("a", Models, Long, Cancel))!.Id);
+        Assert.Null(await Store.LeaseAsync("a", Models, Long, Cancel, ["style", "other"]));
+        Assert.Equal(both.Id, (await Store.LeaseAsync("a", Models, Long, Cancel, ["style", "panda"]))!.Id);
+
+        await Store.AnnounceAsync(new WorkerEntry("a", Models, 1) { Loras = ["style"] }, Cancel);
+        var worker = Assert.Single(await Store.WorkersAsync(Long, Cancel));
+        Assert.Equal([false, true, true], (await Store.QueueAsync(Cancel)).Select(worker.CanMake));
+    }
+
+    [Fact]
+    public async Task With_500_jobs_of_one_key_a_job_of_another_begins_next_and_its_place_says_so()
+    {
+        var first = await AddAsync(owner: "many");
+        await ExecuteAsync($"""
+            INSERT INTO videos (id, owner, seq, revision, status, model, work, created, request)
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 499)
+            SELECT 'video_' || SUBSTR(CAST(1000 + n.i AS TEXT) || '{new string('0', 32)}', 1, 32), owner, seq + n.i, revision, status, model, work, created, request FROM n, videos WHERE id = '{first.Id}'
+            """);
+        await ExecuteAsync("UPDATE counters SET value = 500 WHERE name = 'revision'");
+        Assert.Equal(500, (await Store.QueueAsync(Cancel)).Count);
+        Assert.Equal(first.Id, (await Store.LeaseAsync("a", Models, Long, Cancel))!.Id);
+        var (late, later) = (await AddAsync(owner: "few"), await AddAsync(owner: "few"));
+        var third = await AddAsync(owner: "third");
+
+        // Each place is the one in which the job is taken.
+        List<string> waiting = [.. (await Store.QueueAsync(Cancel)).Where(entry => !entry.Runs).Select(entry => entry.Id)];
+        Assert.Equal([late.Id, third.Id], waiting[..2]);
+        Assert.Equal(3, waiting.IndexOf(later.Id));
+        foreach (var id in waiting[..6])
+            Assert.Equal(id, (await Store.LeaseAsync("a", Models, Long, Cancel))!.Id);
+        // The other key is served since, so that this one is next again.
+        Assert.Equal((await AddAsync(owner: "few")).Id, (await Store.LeaseAsync("b", Models, Long, Cancel))!.Id);
+    }
+
+    [Fact]
+    public async Task A_key_may_have_so_many_jobs_a_day_whether_they_are_deleted_or_not()
+    {
+        await Store.DeleteAsync((await AddAsync(mostPerDay: 2)).Id, Cancel);
+        await AddAsync("key", mostPerDay: 2);
+        var refused = await Assert.ThrowsAsync<JobException>(() => AddAsync(mostPerDay: 2));
+        Assert.Equal(("too_many_today", JobFaultKind.RateLimit), (refused.Code, refused.Kind));
+        Assert.InRange(refused.RetryAfterSeconds!.Value, 24 * 3600 - 600, 24 * 3600);
+        // A repeated request is none, another key has its own day, and the next day begins anew.
+        await AddAsync("key", mostPerDay: 2);
+        await AddAsync(owner: "somebody else", mostPerDay: 2);
+        await ExecuteAsync("UPDATE days SET since = since - 86400001");
+        await AddAsync(mostPerDay: 2);
+        await AddAsync(mostPerDay: 2);
+        await Assert.ThrowsAsync<JobException>(() => AddAsync(mostPerDay: 2));
     }
 
     [Fact]
@@ -277,12 +338,13 @@ public abstract partial class JobStoreTests : IAsyncLifetime
 
     private static VideoResult Result => new(9, 1234, 1.5, ["a sentence"]);
 
-    private protected async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue) =>
-        (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = "a red circle", Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7 })
+    private protected async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue, string[]? loras = null, int mostPerDay = int.MaxValue) =>
+        (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = "a red circle", Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7, Loras = loras?.Select(name => new LoraUse(name)).ToList() })
         {
             IdempotencyKey = key,
             Fingerprint = fingerprint,
             MaxActive = most,
+            MaxPerDay = mostPerDay,
         }, Cancel)).Job;
 }
 
@@ -331,7 +393,7 @@ public sealed class PostgresJobStoreTests(PostgresCluster cluster) : JobStoreTes
         cluster.SkipUnlessThere();
         var dialect = new PostgresDialect(cluster.Connection);
         await using var session = await SqlSession.ReadAsync(dialect, TestContext.Current.CancellationToken);
-        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS requests; DROP TABLE IF EXISTS workers", TestContext.Current.CancellationToken);
+        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS requests; DROP TABLE IF EXISTS workers; DROP TABLE IF EXISTS turns; DROP TABLE IF EXISTS days", TestContext.Current.CancellationToken);
         return dialect;
     }
 }

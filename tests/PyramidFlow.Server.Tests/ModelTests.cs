@@ -67,15 +67,16 @@ public sealed class NotedLorasTests
     {
         using var folder = new TemporaryFolder();
         folder.Write("there.safetensors", "there");
-        var noted = new NotedLoras([new LoraUse(folder.File("pink"), 0.5), new LoraUse(folder.File("there.safetensors"))]);
-        Assert.Equal([null, GenerationNotes.Sha256(folder.File("there.safetensors"))], noted.Get().Select(lora => lora.Sha256));
+        LoraUse[] loras = [new(folder.File("pink"), 0.5), new(folder.File("there.safetensors"))];
+        var noted = new NotedLoras();
+        Assert.Equal([null, GenerationNotes.Sha256(folder.File("there.safetensors"))], noted.Of(loras).Select(lora => lora.Sha256));
 
         folder.Write("pink/adapter_model.safetensors", "matrices");
         folder.Write("pink/adapter_config.json", "{}");
         var hash = LoraPlace.Find(folder.File("pink")).Sha256();
-        Assert.Equal(new NotedLora("pink", 0.5, hash), noted.Get()[0]);
+        Assert.Equal(new NotedLora("pink", 0.5, hash), noted.Of(loras)[0]);
 
         Directory.Delete(folder.File("pink"), recursive: true);
-        Assert.Equal(hash, noted.Get()[0].Sha256);
+        Assert.Equal(hash, noted.Of(loras)[0].Sha256);
     }
 }

@@ -410,7 +410,7 @@ public sealed class SafetyTests : IDisposable
         Assert.EndsWith("/ProblemObject", document.GetProperty("paths").GetProperty("/v1/videos").GetProperty("post").GetProperty("responses").GetProperty("400").GetProperty("content")
             .GetProperty("application/problem+json").GetProperty("schema").GetProperty("$ref").GetString(), StringComparison.Ordinal);
         Assert.Equal(["message", "type", "code", "param", "reason", "parameters"], schemas.GetProperty("ErrorObject").GetProperty("properties").EnumerateObject().Select(member => member.Name));
-        Assert.All((string[])["/v1/videos", "/v1/videos/{id}", "/v1/videos/{id}/content", "/v1/videos/{id}/remix", "/v1/videos/{id}/events", "/v1/videos/{id}/stream", "/v1/models"], path => Assert.Contains(path, paths));
+        Assert.All((string[])["/v1/videos", "/v1/videos/{id}", "/v1/videos/{id}/content", "/v1/videos/{id}/remix", "/v1/videos/{id}/events", "/v1/videos/{id}/stream", "/v1/models", "/v1/loras"], path => Assert.Contains(path, paths));
         var figures = await server.Client.GetStringAsync("/metrics", Cancel);
         Assert.Contains("pyramidflow_queue_waiting", figures, StringComparison.Ordinal);
         var model = Assert.Single((await server.GetAsync("/v1/models")).GetProperty("data").EnumerateArray());

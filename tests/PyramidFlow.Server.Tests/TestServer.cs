@@ -4,8 +4,11 @@ using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Logging;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Tests;
 
@@ -169,4 +172,24 @@ internal static class Sprites
 
     private static string InRepository(string folder, string name, [CallerFilePath] string here = "") =>
         Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", folder, name));
+}
+
+/// <summary>LoRAs that were never trained.</summary>
+internal static class MadeUpLora
+{
+    /// <summary>Writes one for the sprites model; another for each seed.</summary>
+    public static string Write(string path, ulong seed)
+    {
+        using var scope = new TensorScope();
+        using var generator = new RandomGenerator(seed);
+        var config = new LoraConfig { Rank = 2 };
+        using var transformer = TransformerConfigs.Load(Path.Combine(Sprites.Folder, "diffusion_transformer", "config.json")).Build();
+        transformer.Initialize(generator);
+        LoraAdapters.Attach(transformer, config, generator);
+        using var parameters = new FlatParameters(("", transformer));
+        parameters.Values.NormalInPlace(0, 0.2, generator);
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        LoraFile.Write(path, parameters.Named(parameters.Values), config);
+        return path;
+    }
 }

@@ -25,11 +25,12 @@ internal static class ServeCommand
         var allowed = CliOptions.Text("--allow-host", "NAME,NAME", "names the service answers to, such as those of a proxy in front of it");
         var proxies = CliOptions.Text("--proxy", "ADDRESS,ADDRESS", "proxies in front of it, as addresses or networks: what they say of visitors (X-Forwarded-For, -Proto, -Host) is believed");
         var noWorker = CliOptions.Flag("--no-worker", "make no videos here: leave them to workers");
+        var accessLog = CliOptions.Flag("--access-log", "write a line for each request: address, name of the key, method, path, status and time");
         var (queue, limits, model) = (new QueueOptions(), new LimitOptions(), new ModelOptions(takesRuns: false));
         var command = new ExampledCommand("serve", "Serves the web page and the REST service, and makes the videos asked for.",
             $"{About.Name} serve",
             $"{About.Name} serve --host 0.0.0.0 --data /srv/videos --keep-days 30",
-            $"{About.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, noWorker };
+            $"{About.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, noWorker, accessLog };
         queue.AddTo(command);
         limits.AddTo(command);
         model.AddTo(command);
@@ -48,6 +49,7 @@ internal static class ServeCommand
                     Port = parsed.GetValue(port) ?? options.Port,
                     AllowedHosts = Listed(parsed.GetValue(allowed)),
                     Proxies = Listed(parsed.GetValue(proxies)),
+                    LogsRequests = parsed.GetValue(accessLog),
                     RunsWorker = !parsed.GetValue(noWorker),
                 };
             }
@@ -85,6 +87,8 @@ internal sealed class QueueOptions
 
     private readonly Option<string?> data = DataOption();
     private readonly Option<string?> database = CliOptions.Text("--database", "STRING", $"PostgreSQL connection string of the queue, the same for the server and all workers [default: {Variable}, else a file in --data]");
+    private readonly Option<string?> loras = CliOptions.Text("--lora-folder", "DIR", "folder of LoRAs that requests may name: safetensors files and folders of adapters; the same for the server and all workers [default: none]");
+    private readonly Option<long?> loraMemory = CliOptions.Memory("--lora-memory", "most memory for weights with the LoRAs of earlier videos, so that their next use takes no time; 0 keeps none [default: 1GB]", zero: true);
     private readonly Option<int?> lease = CliOptions.Whole("--lease", "SECONDS", "after how long without a sign of life a worker counts as dead [default: 30]", 1, 86400);
 
     /// <summary>The option that names the folder of videos, queue and keys.</summary>
@@ -93,7 +97,7 @@ internal sealed class QueueOptions
     /// <summary>The named folder, or the default.</summary>
     public static string Folder(string? named) => named ?? "pyramidflow-data";
 
-    public void AddTo(ExampledCommand command) => command.Group("Queue", data, database, lease);
+    public void AddTo(ExampledCommand command) => command.Group("Queue", data, database, lease, loras, loraMemory);
 
     /// <summary>Reads the options of a server or a worker.</summary>
     /// <exception cref="UsageException">There is no such model or variant.</exception>
@@ -102,14 +106,18 @@ internal sealed class QueueOptions
         // Checked at the start, because the first video may be requested hours later.
         var first = model.Open().Root;
         var pipeline = model.Options();
+        if (parsed.GetValue(loras) is { } folder && !Directory.Exists(folder))
+            throw CommandFault.LoraFolderMissing(folder);
         var options = new ServerOptions
         {
             DataFolder = Folder(parsed.GetValue(data)),
             Database = parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } connection ? connection : null),
             Models = () => ServedModels.Of(first),
+            LoraFolder = parsed.GetValue(loras) is { } named ? Path.GetFullPath(named) : null,
             Pipeline = pipeline with
             {
                 PreviewEvery = ServerOptions.DefaultPreviewInterval,
+                LoraCacheBytes = parsed.GetValue(loraMemory) ?? pipeline.LoraCacheBytes,
 
                 // Users ask for what the ways on the command line do not fit.
                 Parallel = pipeline.Parallel is { } parallel ? parallel with { MayChoose = true } : null,
@@ -128,6 +136,7 @@ internal sealed class LimitOptions
     private readonly Option<double?> keepDays = CliOptions.Number("--keep-days", "DAYS", "remove videos that are older [default: never]", zero: false);
     private readonly Option<double?> keepSize = CliOptions.Number("--keep-gb", "GB", "remove the oldest videos beyond so many gigabytes [default: never]", zero: false);
     private readonly Option<int?> active = CliOptions.Whole("--max-active", "N", $"videos of one key that may wait or be made at a time [default: {Usual.ActiveJobs}]", 1);
+    private readonly Option<int?> day = CliOptions.Whole("--max-per-day", "N", "new videos that one key may ask for in 24 hours [default: any number]", 1);
     private readonly Option<int?> rate = CliOptions.Whole("--max-per-minute", "N", $"new videos that one key may ask for in a minute [default: {Usual.RequestsPerMinute}]", 1);
     private readonly Option<int?> frames = CliOptions.Whole("--max-frames", "N", $"frames of one video [default: {Usual.Frames}]", 1);
 
@@ -135,7 +144,7 @@ internal sealed class LimitOptions
     private readonly Option<int?> perAddress = CliOptions.Whole("--max-connections-per-address", "N", $"connections from one address, of which a proxy has but one [default: {Usual.ConnectionsPerAddress}]", 1);
     private readonly Option<int?> idle = CliOptions.Whole("--max-idle", "SECONDS", FormattableString.Invariant($"how long a connection without a request is kept [default: {Usual.IdleSeconds}]"), 1, 86400);
 
-    public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, rate, frames, connections, perAddress, idle);
+    public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, day, rate, frames, connections, perAddress, idle);
 
     /// <summary>Applies the typed limits to the options.</summary>
     public ServerOptions Read(ParseResult parsed, ServerOptions options) => options with
@@ -145,6 +154,7 @@ internal sealed class LimitOptions
         Limits = Usual with
         {
             ActiveJobs = parsed.GetValue(active) ?? Usual.ActiveJobs,
+            VideosPerDay = parsed.GetValue(day) ?? Usual.VideosPerDay,
             RequestsPerMinute = parsed.GetValue(rate) ?? Usual.RequestsPerMinute,
             Frames = parsed.GetValue(frames) ?? Usual.Frames,
             Connections = parsed.GetValue(connections) ?? Usual.Connections,
@@ -236,6 +246,7 @@ internal static class ServeRun
 
     private static T Build<T>(Func<T> build, ServerOptions options)
     {
+        PrivateFiles.Begin();
         try
         {
             return build();

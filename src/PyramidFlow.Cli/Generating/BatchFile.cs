@@ -127,7 +127,7 @@ internal static class BatchItems
 {
     private const string NameKey = "name", ImageKey = "image";
 
-    private static readonly string[] Keys = [.. SettingsTable.All.Where(setting => setting.Name != "new_only").SelectMany(setting => setting.Aliases.Prepend(setting.Name)), ImageKey];
+    private static readonly string[] Keys = [.. SettingsTable.All.Where(setting => setting.Name is not ("new_only" or "lora")).SelectMany(setting => setting.Aliases.Prepend(setting.Name)), ImageKey];
 
     /// <param name="item">A text or an object.</param>
     /// <param name="key">Key of the item in the enclosing object; null for none.</param>

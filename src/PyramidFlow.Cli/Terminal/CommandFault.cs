@@ -126,6 +126,9 @@ internal static class CommandFault
     public static UsageException FolderMissing(string folder) =>
         new("folder_missing", $"the folder {folder} does not exist: make it with 'mkdir -p {folder}', or choose another", null, ("folder", folder));
 
+    public static UsageException LoraFolderMissing(string folder) =>
+        new("folder_missing", $"the folder {folder} does not exist: --lora-folder takes a folder of LoRAs", null, ("folder", folder));
+
     public static UsageException OutputKind(string file, string extension, string extensions) =>
         new("output_kind", $"cannot write {file}: {(extension.Length == 0 ? "it has no extension" : $"{extension} is not a kind of file this makes")}, name it {extensions}", null,
             ("file", file), ("extension", extension), ("extensions", extensions));

@@ -10,6 +10,9 @@ internal interface IVideoJobs
     /// <summary>The available models, the default first; looked up anew at each call.</summary>
     IReadOnlyList<VideoModel> Models { get; }
 
+    /// <summary>The LoRAs that requests may name, by name; looked up anew at each call.</summary>
+    IReadOnlyList<VideoLora> Loras { get; }
+
     /// <summary>Checks a request, fills in its defaults and puts it into the queue.</summary>
     /// <param name="owner">Owner of the request.</param>
     /// <param name="request">The request.</param>

@@ -51,8 +51,14 @@ public sealed record ServerLimits
     /// <summary>Maximum steps of a stage.</summary>
     public int Steps { get; init; } = 200;
 
+    /// <summary>Maximum number of LoRAs of a video.</summary>
+    public int Loras { get; init; } = 8;
+
     /// <summary>Maximum number of active videos of one owner.</summary>
     public int ActiveJobs { get; init; } = 500;
+
+    /// <summary>Maximum number of new videos of one owner within 24 hours, which begin with the first of them; deleted videos count too.</summary>
+    public int VideosPerDay { get; init; } = int.MaxValue;
 
     /// <summary>Maximum number of new videos that one owner may request in a minute.</summary>
     public int RequestsPerMinute { get; init; } = 600;

@@ -97,6 +97,8 @@ internal static partial class ServiceFault
             JobException or RequestException => (VideoError.Invalid, cause.Message, false),
             NonFiniteException or CheckpointException { Code: CheckpointFault.WeightNotFiniteCode } =>
                 (VideoError.Internal, "the model gave numbers of which no picture can be made; whoever runs this service finds more in its log", false),
+            CheckpointException { Code: var lora } when lora.StartsWith("lora", StringComparison.Ordinal) =>
+                (VideoError.Invalid, "a LoRA cannot be added to this model: ask without it; whoever runs this service finds more in its log", false),
             // A folder that was unavailable for a moment may be back at the next attempt.
             CheckpointException => (VideoError.Internal, "the model cannot be loaded: its files are damaged or incomplete; whoever runs this service finds more in its log", true),
             ServiceException or Torch.Distributed.ProcessGroupException =>

@@ -10,6 +10,9 @@ namespace PyramidFlow.Server.Domain;
 /// </summary>
 internal static partial class ServiceFault
 {
+    /// <summary>Code of a request for a LoRA that does not exist.</summary>
+    public const string LoraUnknownCode = "lora_unknown";
+
     /// <summary>Code of a request for a model that does not exist.</summary>
     public const string ModelUnknownCode = "model_unknown";
 
@@ -25,7 +28,9 @@ internal static partial class ServiceFault
     /// <summary>Reason of a text in a JSON body with a damaged escape.</summary>
     public const string DigitsMissing = "it has a \\u without four digits";
 
-    private const string Input = "input_reference", Video = "video", Model = "model";
+    private const int LongestName = 80;
+
+    private const string Input = "input_reference", Video = "video", Model = "model", Lora = "lora";
 
     // Requests as HTTP carries them.
 
@@ -75,6 +80,14 @@ internal static partial class ServiceFault
 
     public static JobException TooManyRequests(int seconds) =>
         new(JobFaultKind.RateLimit, "too_many_requests", Invariant($"too many videos were asked for in one minute: try again in {seconds} seconds"), null, ("seconds", seconds))
+        {
+            RetryAfterSeconds = seconds,
+        };
+
+    public static JobException DayIsFull(int most, int seconds) =>
+        new(JobFaultKind.RateLimit, "too_many_today",
+            Invariant($"you have asked for {most} videos in 24 hours, and no more are allowed: try again in {(seconds < 5400 ? $"{Math.Ceiling(seconds / 60.0)} minutes" : $"{Math.Ceiling(seconds / 3600.0)} hours")}"), null,
+            ("most", most), ("seconds", seconds))
         {
             RetryAfterSeconds = seconds,
         };
@@ -305,6 +318,26 @@ internal static partial class ServiceFault
         var known = string.Join(", ", models.Select(model => model.Id));
         return new(kind, ModelUnknownCode, $"{what}: use {known}", null, [.. parameters, ("known", known)]) { Field = Model };
     }
+
+    // LoRAs.
+
+    public static JobException LoraUnknown(string name, IReadOnlyList<string> known)
+    {
+        name = StrictText.OneLine(name, LongestName);
+        return known.Count == 0
+            ? new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{name}': this service has none, leave lora out, or start it with --lora-folder", null, ("lora", name)) { Field = Lora }
+            : new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{name}': use {string.Join(", ", known)}", null, ("lora", name), ("known", string.Join(", ", known))) { Field = Lora };
+    }
+
+    public static JobException LoraOfOtherModel(string name, string model) =>
+        new(JobFaultKind.Invalid, "lora_of_other_model", $"the LoRA '{name}' does not fit the model '{model}': /v1/loras lists the models of each LoRA", null, ("lora", name), ("model", model)) { Field = Lora };
+
+    public static JobException TooManyLoras(int most) =>
+        new(JobFaultKind.Invalid, "too_many_loras", Invariant($"a video may have {most} LoRAs: leave some out"), null, ("most", most)) { Field = Lora };
+
+    public static JobException LoraWeightBeyondLimit(string name, double weight, double most) =>
+        new(JobFaultKind.Invalid, "lora_weight_beyond_limit", Invariant($"the LoRA '{name}' cannot have the weight {weight}: use -{most} to {most}, 1 is as it was trained"), null,
+            ("lora", name), ("weight", weight), ("most", most)) { Field = Lora };
 
     // The sentences of readers of text are those about files.
     private static string Sent(string reason) => reason.Replace("save it as", "send it as", StringComparison.Ordinal);

@@ -49,7 +49,7 @@ internal sealed record VideoJob
     /// <summary>Estimated seconds until the video is done, including those before it in the queue; null when unknown.</summary>
     public double? SecondsLeft { get; init; }
 
-    /// <summary>Whether the video is queued and no worker is running that has its model.</summary>
+    /// <summary>Whether the video is queued and no worker is running that has its model and its LoRAs.</summary>
     public bool HasNoWorker { get; init; }
 
     /// <summary>Whether the video has completed or failed.</summary>

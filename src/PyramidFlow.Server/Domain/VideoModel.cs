@@ -17,6 +17,11 @@ public sealed record VideoModel(string Id, string Folder, string? Variant, Pipel
     public double MaxSeconds => VideoLength.OfLatents(Settings.MaxLatentFrames) / Settings.FramesPerSecond;
 }
 
+/// <summary>A LoRA that users can select.</summary>
+/// <param name="Name">Name for users.</param>
+/// <param name="Models">Ids of the models that it fits.</param>
+internal sealed record VideoLora(string Name, IReadOnlyList<string> Models);
+
 /// <summary>A checkpoint folder and the name by which users ask for it.</summary>
 /// <param name="Name">Name of the model.</param>
 /// <param name="Folder">Path of the checkpoint folder.</param>

@@ -58,13 +58,29 @@ internal sealed record CreateVideo
                 "array" => JsonSchemaType.Array,
                 _ => JsonSchemaType.String,
             },
-            Items = setting.Type.Schema != "array" ? null : new OpenApiSchema { Type = setting.Name == "prompts" ? JsonSchemaType.Object : JsonSchemaType.Number },
+            Items = setting.Type.Schema != "array" ? null : ItemOf(setting),
             Description = $"{char.ToUpperInvariant(setting.Help[0])}{setting.Help[1..]}{(setting.Default.Length == 0 ? "" : $"; by default {setting.Default}")}.",
             Minimum = least?.ToString(CultureInfo.InvariantCulture),
             Maximum = most?.ToString(CultureInfo.InvariantCulture),
             Enum = setting.Type.Choices is { } choices ? [.. choices.Select(choice => JsonValue.Create(choice))] : null,
         };
     }
+
+    private static OpenApiSchema ItemOf(Setting setting) => setting.Name switch
+    {
+        "prompts" => new() { Type = JsonSchemaType.Object },
+        "lora" => new()
+        {
+            Type = JsonSchemaType.Object,
+            Properties = new Dictionary<string, IOpenApiSchema>
+            {
+                ["name"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "A LoRA of /v1/loras." },
+                ["weight"] = new OpenApiSchema { Type = JsonSchemaType.Number, Description = "How much it counts: 1 is as it was trained." },
+            },
+            Required = new HashSet<string> { "name" },
+        },
+        _ => new() { Type = JsonSchemaType.Number },
+    };
 }
 
 /// <summary>A request for a video made again with another prompt.</summary>

@@ -33,6 +33,8 @@ internal static class VideoEndpoints
         videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Produces(200, contentType: "video/mp4").Refuses(409);
         routes.MapMethods("/v1/models", Read, (IVideoJobs jobs) => Json(new ListObject<ModelObject>([.. jobs.Models.Select(ModelObject.Of)], false), RestJson.Default.ListObjectModelObject))
             .WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>();
+        routes.MapMethods("/v1/loras", Read, (IVideoJobs jobs) => Json(new ListObject<LoraObject>([.. jobs.Loras.Select(lora => new LoraObject(lora.Name, lora.Models))], false), RestJson.Default.ListObjectLoraObject))
+            .WithTags("models").WithSummary("Lists the LoRAs that requests may name, with the models that each fits").Produces<ListObject<LoraObject>>();
         routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().Refuses(404);
     }
 

@@ -55,7 +55,7 @@ internal sealed record VideoObject
     /// <summary>Seconds until it is done, as far as can be told.</summary>
     public double? SecondsLeft { get; init; }
 
-    /// <summary>What a queued video waits for, where it is more than its turn: a worker that has its model, and none is running.</summary>
+    /// <summary>What a queued video waits for, where it is more than its turn: a worker that has its model and its LoRAs, and none is running.</summary>
     public string? WaitsFor { get; init; }
 
     /// <summary>Where its making is.</summary>
@@ -140,6 +140,14 @@ internal sealed record ModelObject(
         model.Settings.VideoGuidance, model.Settings.NegativePrompt);
 }
 
+/// <summary>A LoRA that requests may name.</summary>
+/// <param name="Id">The name.</param>
+/// <param name="Models">Ids of the models that it fits.</param>
+internal sealed record LoraObject(string Id, IReadOnlyList<string> Models)
+{
+    public string Object { get; } = "lora";
+}
+
 /// <summary>A preview picture in an event.</summary>
 /// <param name="Number">Counts from 1.</param>
 /// <param name="Url">The PNG as a data URL.</param>
@@ -150,6 +158,7 @@ internal sealed record PreviewObject(int Number, string Url);
 [JsonSerializable(typeof(ListObject<VideoObject>))]
 [JsonSerializable(typeof(ListObject<ModelObject>))]
 [JsonSerializable(typeof(ModelObject))]
+[JsonSerializable(typeof(ListObject<LoraObject>))]
 [JsonSerializable(typeof(DeletedObject))]
 [JsonSerializable(typeof(PreviewObject))]
 [JsonSerializable(typeof(ProblemObject))]

@@ -119,7 +119,7 @@ public sealed class ApiKeys
 
     private void Write(Dictionary<string, string> keys)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        VideoFolder.CreatePrivate(Path.GetDirectoryName(path)!);
         var partial = $"{path}.partial-{Environment.ProcessId}";
         File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(keys, KeysJson.Default.DictionaryStringString));
         if (!OperatingSystem.IsWindows())

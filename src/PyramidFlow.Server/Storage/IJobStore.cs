@@ -46,7 +46,7 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns the latest revision.</summary>
     Task<long> RevisionAsync(CancellationToken cancellationToken);
 
-    /// <summary>Returns queued and running jobs in the order of the queue.</summary>
+    /// <summary>Returns running jobs, then queued ones in the order in which they will be leased.</summary>
     Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancellationToken);
 
     /// <summary>Returns work and seconds of the videos that were completed last.</summary>
@@ -64,9 +64,12 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns the workers that were announced within an age, by name.</summary>
     Task<IReadOnlyList<WorkerEntry>> WorkersAsync(TimeSpan age, CancellationToken cancellationToken);
 
-    /// <summary>Leases the next queued job of one of the models; null when there is none.</summary>
+    /// <summary>
+    /// Leases the next queued job of one of the models, and of no other LoRAs than those named; null when there is none. Owners take turns (<see cref="FairTurns"/>): next is the oldest job of the owner
+    /// whose last lease is the longest ago.
+    /// </summary>
     /// <exception cref="ServiceException">The tables were migrated to a newer version meanwhile.</exception>
-    Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken);
+    Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken, IReadOnlyCollection<string>? loras = null);
 
     /// <summary>Renews a lease and stores the progress. False: the job was cancelled, deleted or leased to another worker.</summary>
     Task<bool> RenewAsync(JobLease lease, VideoProgress? progress, TimeSpan length, CancellationToken cancellationToken);
@@ -126,6 +129,9 @@ internal sealed record NewJob(string Id, Owner Owner, VideoRequest Request)
 
     /// <summary>Maximum number of active jobs of the owner.</summary>
     public int MaxActive { get; init; } = int.MaxValue;
+
+    /// <summary>Maximum number of jobs of the owner within 24 hours, which begin with the first of them.</summary>
+    public int MaxPerDay { get; init; } = int.MaxValue;
 }
 
 /// <summary>A worker's lease on a job: no other worker takes the job while the lease is renewed in time.</summary>
@@ -151,7 +157,14 @@ internal sealed record LeaseRules(int Attempts, TimeSpan Pause)
 /// <param name="Name">Its name, as leases have it.</param>
 /// <param name="Models">Ids of the models that it can make videos with.</param>
 /// <param name="Processes">Processes that make each of its videos together.</param>
-internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, int Processes);
+internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, int Processes)
+{
+    /// <summary>Names of the LoRAs that it has.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
+
+    /// <summary>Whether it can make a job.</summary>
+    public bool CanMake(QueueEntry job) => Models.Contains(job.Model) && job.Loras.All(Loras.Contains);
+}
 
 /// <summary>A queued or running job.</summary>
 /// <param name="Id">Id of the job.</param>
@@ -159,4 +172,14 @@ internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, in
 /// <param name="Runs">Whether a worker has leased the job.</param>
 /// <param name="Work">Pixels times steps, for estimates of the duration.</param>
 /// <param name="SecondsLeft">Remaining seconds of a running job, as its worker estimates.</param>
-internal sealed record QueueEntry(string Id, string Model, bool Runs, double Work, double? SecondsLeft);
+internal sealed record QueueEntry(string Id, string Model, bool Runs, double Work, double? SecondsLeft)
+{
+    /// <summary>Names of its LoRAs.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
+
+    /// <summary>Its owner.</summary>
+    public Owner Owner { get; init; }
+
+    /// <summary>Grows with each lease of a job of any owner: the last one of this owner; 0 before the first.</summary>
+    public long Served { get; init; }
+}

@@ -59,8 +59,16 @@ internal static class JobSchema
     // Running workers, whether they have a job or not. A row that is not renewed belongs to a worker that is gone.
     private const string Version3 = "CREATE TABLE workers (name TEXT PRIMARY KEY, seen BIGINT NOT NULL, models TEXT NOT NULL, processes INTEGER NOT NULL)";
 
+    // A job goes to a worker that has its LoRAs; owners take turns; videos of a day are counted from the first of them on.
+    private const string Version4 = """
+        ALTER TABLE videos ADD COLUMN loras TEXT NOT NULL DEFAULT '';
+        ALTER TABLE workers ADD COLUMN loras TEXT NOT NULL DEFAULT '';
+        CREATE TABLE turns (owner TEXT PRIMARY KEY, served BIGINT NOT NULL);
+        CREATE TABLE days (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
+        """;
+
     // Each step makes the tables of one version from those of the version before. Steps are only ever added.
-    private static readonly string[] Steps = [Version1, Version2, Version3];
+    private static readonly string[] Steps = [Version1, Version2, Version3, Version4];
 
     /// <summary>The version that this program reads and writes.</summary>
     public static long Version => Steps.Length;

@@ -10,15 +10,18 @@ internal sealed partial class SqlJobStore
     // Only the holder of the lease of this attempt may change the job.
     private const string Held = $"id = @id AND status = '{InProgress}' AND worker = @worker AND attempt = @attempt";
 
+    // The revision at which a job of the owner was leased last; 0 before the first. The owner with the least is next.
+    private const string Served = "COALESCE((SELECT turns.served FROM turns WHERE turns.owner = videos.owner), 0)";
+
     private const string NoLease = "worker = NULL, lease_until = NULL, seconds_left = NULL";
 
-    public async Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken)
+    public async Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken, IReadOnlyCollection<string>? loras = null)
     {
         for (var last = (string?)null; ;)
         {
             try
             {
-                return await NextLeaseAsync(worker, models, lease, cancellationToken).ConfigureAwait(false);
+                return await NextLeaseAsync(worker, models, loras ?? [], lease, cancellationToken).ConfigureAwait(false);
             }
             catch (UnreadableRowException e) when (e.Id != last)
             {
@@ -29,24 +32,33 @@ internal sealed partial class SqlJobStore
         }
     }
 
-    private async Task<JobLease?> NextLeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken)
+    private async Task<JobLease?> NextLeaseAsync(string worker, IReadOnlyCollection<string> models, IReadOnlyCollection<string> loras, TimeSpan lease, CancellationToken cancellationToken)
     {
-        var named = models.Select((model, i) => (Name: $"model{i}", Value: (object?)model)).ToArray();
-        var waiting = $"FROM videos WHERE status = '{Queued}' AND {Named} AND not_before <= {dialect.Now} AND model IN ({string.Join(", ", named.Select(model => "@" + model.Name))}) ORDER BY seq LIMIT 1";
-        if (models.Count == 0 || !await AnyAsync(waiting, named, cancellationToken).ConfigureAwait(false))
+        if (models.Count == 0)
             return null;
+        var (ofModels, named) = In("model", models);
+        var waiting = $"FROM videos WHERE status = '{Queued}' AND {Named} AND not_before <= {dialect.Now} AND model {ofModels}";
+        // Of the LoRAs that jobs have together, those of which this worker has all.
+        string[] able = [.. (await TextsAsync($"SELECT DISTINCT loras {waiting}", named, cancellationToken).ConfigureAwait(false)).Where(wanted => LoraNames.Split(wanted).All(loras.Contains))];
+        if (able.Length == 0)
+            return null;
+        var (ofLoras, wanted) = In("loras", able);
+        (waiting, named) = ($"{waiting} AND loras {ofLoras} ORDER BY {Served}, seq LIMIT 1", [.. named, .. wanted]);
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         await JobSchema.ReadVersionAsync(session, cancellationToken).ConfigureAwait(false);
+        // Taken first, because it serialises leases: the next worker sees whose turn it was.
+        var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
         var id = await session.ValueAsync<string>($"SELECT id {waiting} {dialect.SkipLocked}", cancellationToken, named).ConfigureAwait(false);
         if (id is null)
             return null;
-        var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
         var rows = await session.RowsAsync(
             $"UPDATE videos SET status = '{InProgress}', worker = @worker, attempt = attempt + 1, lease_until = {dialect.Now} + @lease, started = {dialect.Now}, "
             + $"progress = NULL, error = NULL, revision = @revision WHERE id = @id AND status = '{Queued}' RETURNING {JobSchema.Columns}",
             Read, cancellationToken, ("worker", worker), ("lease", (long)lease.TotalMilliseconds), ("revision", revision), ("id", id)).ConfigureAwait(false);
         if (rows.Count == 0)
             return null;
+        await session.ExecuteAsync("INSERT INTO turns (owner, served) VALUES (@owner, @revision) ON CONFLICT (owner) DO UPDATE SET served = excluded.served", cancellationToken,
+            ("owner", rows[0].Owner.Name), ("revision", revision)).ConfigureAwait(false);
         // From here on the job is leased: cancelling the commit would leave it to a worker that does not know of it.
         await session.CommitAsync(CancellationToken.None).ConfigureAwait(false);
         return new JobLease(rows[0], worker);
@@ -104,6 +116,9 @@ internal sealed partial class SqlJobStore
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync($"DELETE FROM videos WHERE status = '{Deleted}' AND completed < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
+        // Owners without a video, such as those of removed keys, and days that are over.
+        await session.ExecuteAsync("DELETE FROM turns WHERE owner NOT IN (SELECT owner FROM videos)", cancellationToken).ConfigureAwait(false);
+        await session.ExecuteAsync($"DELETE FROM days WHERE since < {dialect.Now} - {DayMilliseconds}", cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync($"DELETE FROM workers WHERE seen < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
@@ -115,6 +130,18 @@ internal sealed partial class SqlJobStore
     // The pause grows fourfold with each attempt.
     private string Pause(string attempt) => FormattableString.Invariant(
         $"{(long)rules.Pause.TotalMilliseconds} * (CASE WHEN {attempt} <= 1 THEN 1 WHEN {attempt} = 2 THEN 4 ELSE 16 END)");
+
+    private static (string Sql, (string Name, object? Value)[] Values) In(string name, IReadOnlyCollection<string> values)
+    {
+        var named = values.Select((value, i) => (Name: FormattableString.Invariant($"{name}{i}"), Value: (object?)value)).ToArray();
+        return ($"IN ({string.Join(", ", named.Select(each => "@" + each.Name))})", named);
+    }
+
+    private async Task<List<string>> TextsAsync(string query, (string Name, object? Value)[] values, CancellationToken cancellationToken)
+    {
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        return await session.RowsAsync(query, row => Text(row, 0), cancellationToken, values).ConfigureAwait(false);
+    }
 
     private async Task<bool> AnyAsync(string query, (string Name, object? Value)[] values, CancellationToken cancellationToken)
     {

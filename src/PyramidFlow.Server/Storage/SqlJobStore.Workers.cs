@@ -4,16 +4,16 @@ namespace PyramidFlow.Server.Storage;
 internal sealed partial class SqlJobStore
 {
     // No model has a line break in its name, which is that of a folder.
-    private const char Separator = '\n';
+    private const char Separator = LoraNames.Separator;
 
     public async Task AnnounceAsync(WorkerEntry worker, CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         await JobSchema.ReadVersionAsync(session, cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync(
-            $"INSERT INTO workers (name, seen, models, processes) VALUES (@name, {dialect.Now}, @models, @processes) "
-            + "ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, models = excluded.models, processes = excluded.processes",
-            cancellationToken, ("name", worker.Name), ("models", string.Join(Separator, worker.Models)), ("processes", worker.Processes)).ConfigureAwait(false);
+            $"INSERT INTO workers (name, seen, models, loras, processes) VALUES (@name, {dialect.Now}, @models, @loras, @processes) "
+            + "ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, models = excluded.models, loras = excluded.loras, processes = excluded.processes",
+            cancellationToken, ("name", worker.Name), ("models", string.Join(Separator, worker.Models)), ("loras", LoraNames.Join(worker.Loras)), ("processes", worker.Processes)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -27,8 +27,21 @@ internal sealed partial class SqlJobStore
     public async Task<IReadOnlyList<WorkerEntry>> WorkersAsync(TimeSpan age, CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT name, models, processes FROM workers WHERE seen >= {dialect.Now} - @age ORDER BY name",
-            row => new WorkerEntry(row.GetString(0), row.GetString(1).Split(Separator, StringSplitOptions.RemoveEmptyEntries), row.GetInt32(2)),
+        return await session.RowsAsync($"SELECT name, models, processes, loras FROM workers WHERE seen >= {dialect.Now} - @age ORDER BY name",
+            row => new WorkerEntry(row.GetString(0), row.GetString(1).Split(Separator, StringSplitOptions.RemoveEmptyEntries), row.GetInt32(2)) { Loras = LoraNames.Split(row.GetString(3)) },
             cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
     }
+}
+
+/// <summary>Names of LoRAs in a column. No name of a LoRA has a line break.</summary>
+internal static class LoraNames
+{
+    /// <summary>Stands between two names.</summary>
+    public const char Separator = '\n';
+
+    /// <summary>The same text for the same names in any order.</summary>
+    public static string Join(IEnumerable<string> names) => string.Join(Separator, names.Distinct().Order(StringComparer.Ordinal));
+
+    /// <summary>The names of a text.</summary>
+    public static string[] Split(string text) => text.Split(Separator, StringSplitOptions.RemoveEmptyEntries);
 }

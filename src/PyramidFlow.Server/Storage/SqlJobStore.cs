@@ -33,10 +33,12 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             ("owner", job.Owner.Name)).ConfigureAwait(false);
         if (active >= job.MaxActive)
             throw ServiceFault.TooManyActive(active);
+        if (job.MaxPerDay < int.MaxValue)
+            await CountDayAsync(session, job, cancellationToken).ConfigureAwait(false);
         var rows = await session.RowsAsync(
-            $"INSERT INTO videos (id, owner, seq, revision, status, model, work, created, idempotency_key, fingerprint, request) "
-            + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
-            Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model),
+            $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, work, created, idempotency_key, fingerprint, request) "
+            + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
+            Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model), ("loras", LoraNames.Join(job.Request.Loras?.Select(lora => lora.Path) ?? [])),
             ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
@@ -112,8 +114,10 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
     public async Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT id, model, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
-            row => new QueueEntry(row.GetString(0), row.GetString(1), row.GetString(2) == InProgress, Amount(row, 3) ?? 0, Amount(row, 4)), cancellationToken).ConfigureAwait(false);
+        var entries = await session.RowsAsync($"SELECT id, model, status, work, seconds_left, loras, owner, {Served} FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
+            row => new QueueEntry(row.GetString(0), row.GetString(1), row.GetString(2) == InProgress, Amount(row, 3) ?? 0, Amount(row, 4)) { Loras = LoraNames.Split(Text(row, 5)), Owner = new Owner(Text(row, 6)), Served = row.GetInt64(7) },
+            cancellationToken).ConfigureAwait(false);
+        return [.. entries.Where(entry => entry.Runs), .. FairTurns.Order(entries.Where(entry => !entry.Runs))];
     }
 
     public async Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancellationToken)
@@ -155,10 +159,24 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             : throw ServiceFault.IdempotencyKeyUsed();
     }
 
-    private const long MinuteMilliseconds = 60_000;
+    private const long MinuteMilliseconds = 60_000, DayMilliseconds = 24 * 60 * MinuteMilliseconds;
 
     // A clock that was set back must not lock anybody out.
     private string MinuteIsOver => $"(requests.since <= {dialect.Now} - {MinuteMilliseconds} OR requests.since > {dialect.Now})";
+
+    // Jobs that were deleted count too, so that deletion gives no others.
+    private async Task CountDayAsync(SqlSession session, NewJob job, CancellationToken cancellationToken)
+    {
+        var isOver = $"(days.since <= {dialect.Now} - {DayMilliseconds} OR days.since > {dialect.Now})";
+        var count = await session.ValueAsync<long>(
+            $"INSERT INTO days (owner, since, count) VALUES (@owner, {dialect.Now}, 1) ON CONFLICT (owner) DO UPDATE SET "
+            + $"count = CASE WHEN {isOver} THEN 1 ELSE days.count + 1 END, since = CASE WHEN {isOver} THEN {dialect.Now} ELSE days.since END RETURNING count",
+            cancellationToken, ("owner", job.Owner.Name)).ConfigureAwait(false);
+        if (count <= job.MaxPerDay)
+            return;
+        var wait = await session.ValueAsync<long>($"SELECT since + {DayMilliseconds} - {dialect.Now} FROM days WHERE owner = @owner", cancellationToken, ("owner", job.Owner.Name)).ConfigureAwait(false);
+        throw ServiceFault.DayIsFull(job.MaxPerDay, (int)Math.Clamp(wait / 1000, 1, DayMilliseconds / 1000));
+    }
 
     public async Task CountRequestAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken)
     {

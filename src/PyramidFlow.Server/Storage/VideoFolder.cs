@@ -29,8 +29,17 @@ internal sealed class VideoFolder(string root)
     /// <summary>Creates the folders.</summary>
     public void Create()
     {
-        Directory.CreateDirectory(Videos);
-        Directory.CreateDirectory(Incoming);
+        foreach (var path in new[] { Root, Videos, Incoming })
+            CreatePrivate(path);
+    }
+
+    /// <summary>Creates a folder that only this user may read; one that exists keeps its mode.</summary>
+    public static void CreatePrivate(string path)
+    {
+        if (OperatingSystem.IsWindows())
+            Directory.CreateDirectory(path);
+        else
+            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
     }
 
     /// <summary>Returns the folder of a video.</summary>

@@ -69,7 +69,7 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
         if (!Facts(now).SequenceEqual(Facts(queue.Workers)))
             await RefreshAsync(cancellationToken).ConfigureAwait(false);
 
-        static IEnumerable<string> Facts(IEnumerable<WorkerEntry> workers) => workers.SelectMany(worker => worker.Models.Prepend(worker.Name));
+        static IEnumerable<string> Facts(IEnumerable<WorkerEntry> workers) => workers.SelectMany(worker => worker.Models.Concat(worker.Loras).Prepend(worker.Name));
     }
 
     private async Task<long> BeginAsync(CancellationToken cancellationToken)
@@ -220,8 +220,8 @@ internal sealed class QueueView
         foreach (var entry in entries.Where(entry => !entry.Runs))
         {
             ahead += secondsOfWork * entry.Work;
-            // The workers that have the model share the queue. Where none has it, nobody knows how long it takes.
-            var able = workers.Count(worker => worker.Models.Contains(entry.Model));
+            // The workers that have the model and the LoRAs share the queue. Where none has them, nobody knows how long it takes.
+            var able = workers.Count(worker => worker.CanMake(entry));
             waiting[entry.Id] = (waiting.Count + 1, ahead is { } seconds && able > 0 ? Math.Round(seconds / able) : null, able == 0);
         }
     }

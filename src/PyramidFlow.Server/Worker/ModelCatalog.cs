@@ -1,5 +1,4 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Worker;
@@ -131,32 +130,5 @@ internal sealed class LoadedModel(PipelineOptions options) : IDisposable
             return;
         pipeline?.Dispose();
         (pipeline, id) = (null, null);
-    }
-}
-
-/// <summary>The LoRAs of a service as noted in its videos. Not thread-safe.</summary>
-/// <param name="loras">LoRAs that are added to each model.</param>
-internal sealed class NotedLoras(IReadOnlyList<LoraUse> loras)
-{
-    private readonly string?[] hashes = new string?[loras.Count];
-
-    /// <summary>
-    /// Returns the LoRAs in the order of their addition. Each hash is computed once. A LoRA that cannot be read has no
-    /// hash in this result; the next call reads it again.
-    /// </summary>
-    public IReadOnlyList<NotedLora> Get() =>
-        [.. loras.Select((lora, i) => new NotedLora(Path.GetFileName(Path.TrimEndingDirectorySeparator(lora.Path)), lora.Weight, hashes[i] ??= Hash(lora.Path)))];
-
-    // The weights may be in memory already, so an unavailable file must not stop the video.
-    private static string? Hash(string path)
-    {
-        try
-        {
-            return LoraPlace.Find(path).Sha256();
-        }
-        catch (Exception e) when (e is Torch.CheckpointException or IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
     }
 }

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 
@@ -7,10 +8,11 @@ namespace PyramidFlow.Server.Worker;
 
 /// <summary>Checks what is asked for against its model and the service's limits, before anything is decoded or computed.</summary>
 /// <param name="catalog">Finds the model.</param>
+/// <param name="loras">Finds the LoRAs.</param>
 /// <param name="limits">What users may ask for.</param>
-internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
+internal sealed class RequestCheck(ModelCatalog catalog, LoraCatalog loras, ServerLimits limits)
 {
-    private const int MostGuidance = 100;
+    private const int MostGuidance = 100, MostLoraWeight = 100;
 
     /// <summary>The request with every value filled in.</summary>
     /// <exception cref="JobException">It cannot be made; says what could be.</exception>
@@ -19,6 +21,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         var model = catalog.Find(request.Model);
         CheckTexts(request);
         CheckNumbers(request);
+        CheckLoras(request.Loras ?? [], model);
         var settings = model.Settings;
         request = request with { Model = model.Id, Seed = request.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue) };
         var resolved = Resolve(request with { Conditioning = Conditioning(request.Input) }, settings);
@@ -31,6 +34,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         return (VideoRequest)resolved.Options with
         {
             Conditioning = null,
+            Loras = request.Loras is { Count: > 0 } ? request.Loras : null,
             // The echo of the job has it, and nothing else: the number of frames is known.
             Seconds = Math.Round((goesOn ? frames : frames - 1) / settings.FramesPerSecond, 2),
         };
@@ -60,6 +64,15 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
             if (scale is { } value && !(value is >= 0 and <= MostGuidance))
                 throw ServiceFault.GuidanceBeyondLimit(name, MostGuidance);
         }
+    }
+
+    private void CheckLoras(IReadOnlyList<LoraUse> named, VideoModel model)
+    {
+        if (named.Count > limits.Loras)
+            throw ServiceFault.TooManyLoras(limits.Loras);
+        loras.Check(named, model);
+        if (named.FirstOrDefault(lora => !(Math.Abs(lora.Weight) <= MostLoraWeight)) is { } heavy)
+            throw ServiceFault.LoraWeightBeyondLimit(heavy.Path, heavy.Weight, MostLoraWeight);
     }
 
     // Of the input only the kind is known, before the upload is read. The length of a video changes nothing that is checked, so 1 frame stands for it.

@@ -8,10 +8,11 @@ namespace PyramidFlow.Server.Worker;
 /// </summary>
 /// <param name="group">The processes.</param>
 /// <param name="catalog">Finds the models.</param>
+/// <param name="loras">Finds the LoRAs that videos name.</param>
 /// <param name="loaded">Keeps one in memory.</param>
 /// <param name="options">How models are loaded.</param>
 /// <param name="log">Receives why a video was not made.</param>
-internal sealed partial class TeamFollower(ProcessGroup group, ModelCatalog catalog, LoadedModel loaded, PipelineOptions options, ILogger log)
+internal sealed partial class TeamFollower(ProcessGroup group, ModelCatalog catalog, LoraCatalog loras, LoadedModel loaded, PipelineOptions options, ILogger log)
 {
     private readonly TeamChannel channel = new(group);
 
@@ -63,7 +64,7 @@ internal sealed partial class TeamFollower(ProcessGroup group, ModelCatalog cata
     private (VideoPipeline Pipeline, GenerationPlan Plan) Ready(TeamJob job)
     {
         var model = catalog.Find(job.Model);
-        var plan = GenerationPlan.Of(job.Request with { Conditioning = job.Conditioning }, loaded.Planned(model), options with { Variant = model.Variant });
+        var plan = GenerationPlan.Of(job.Request with { Conditioning = job.Conditioning, Loras = loras.Find(job.Request.Loras) }, loaded.Planned(model), options with { Variant = model.Variant });
         return (loaded.Get(model, null), job.Pixels is { } pixels ? plan.WithPixels(pixels) : plan);
     }
 

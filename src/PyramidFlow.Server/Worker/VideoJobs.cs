@@ -8,12 +8,14 @@ namespace PyramidFlow.Server.Worker;
 
 /// <summary>Implements the operations of REST and the page on the queue, the files and the running videos.</summary>
 internal sealed class VideoJobs(
-    IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
+    IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, LoraCatalog loras, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
 {
     private const int LockAttempts = 20;
     private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
 
     public IReadOnlyList<VideoModel> Models => catalog.All();
+
+    public IReadOnlyList<VideoLora> Loras => loras.All();
 
     public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
     {
@@ -23,6 +25,7 @@ internal sealed class VideoJobs(
             IdempotencyKey = idempotencyKey,
             Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
             MaxActive = limits.ActiveJobs,
+            MaxPerDay = limits.VideosPerDay,
         };
         if (await store.FindByKeyAsync(job, cancellationToken).ConfigureAwait(false) is { } earlier)
             return await feed.PlaceAsync(earlier, cancellationToken).ConfigureAwait(false);

@@ -7,14 +7,15 @@ namespace PyramidFlow.Server.Worker;
 
 /// <summary>Makes the video of one job with all its files.</summary>
 /// <param name="catalog">Finds the job's model.</param>
+/// <param name="named">Finds the job's LoRAs.</param>
 /// <param name="loaded">Keeps it in memory.</param>
 /// <param name="folder">Where the files go.</param>
 /// <param name="options">How models are loaded.</param>
 /// <param name="log">Receives the unit from which a video goes on.</param>
 /// <param name="team">Leads the processes that make it together; null is this one alone.</param>
-internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options, ILogger<VideoMaker> log, TeamLeader? team = null)
+internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, LoadedModel loaded, VideoFolder folder, PipelineOptions options, ILogger<VideoMaker> log, TeamLeader? team = null)
 {
-    private readonly NotedLoras loras = new(options.Loras);
+    private readonly NotedLoras loras = new();
 
     /// <summary>Makes it.</summary>
     /// <param name="job">What to make.</param>
@@ -25,10 +26,10 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
     {
         var start = Stopwatch.GetTimestamp();
         var (id, request) = (job.Id, job.Request);
-        var model = catalog.Find(request.Model);
+        var (model, used) = (catalog.Find(request.Model), named.Find(request.Loras));
         Directory.CreateDirectory(folder.For(id));
         folder.DeleteMade(id);
-        var generation = request with { Seconds = null, Conditioning = await ConditioningAsync(request, id, model, keeper.Stop).ConfigureAwait(false) };
+        var generation = request with { Seconds = null, Loras = used, Conditioning = await ConditioningAsync(request, id, model, keeper.Stop).ConfigureAwait(false) };
         var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant }) with { ResumeFile = new ResumeFile(folder.Units(id)) { Logger = log } };
         var inputs = new ClipInputs(plan, Notes(job, model, plan), model.Settings.FramesPerSecond) { ConditioningFile = InputFile(request, id) };
         await using var files = new VideoFiles(job, folder, keeper);
@@ -37,14 +38,14 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
             request.Input?.Warning is { } warning ? [warning, .. made.Warnings] : made.Warnings);
 
         VideoPipeline Pipeline(GenerationPlan ready) => team is null ? loaded.Get(model, files)
-            : team.Begin(new TeamJob(model.Id, generation, generation.Conditioning) { Pixels = ready.Clip.Pixels }, () => loaded.Get(model, files));
+            : team.Begin(new TeamJob(model.Id, generation with { Loras = request.Loras }, generation.Conditioning) { Pixels = ready.Clip.Pixels }, () => loaded.Get(model, files));
     }
 
     // The same that the command line writes. What a video began with has the name under which it is downloaded.
     private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationPlan plan)
     {
         var (id, input) = (job.Id, job.Request.Input);
-        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", plan.Clip.Options, plan.Placement, loras.Get());
+        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", plan.Clip.Options, plan.Placement, loras.Of([.. options.Loras, .. plan.Clip.Options.Loras ?? []]));
         return input?.Kind switch
         {
             VideoInputKind.Image => notes with { Image = VideoFolder.InputName(id, ".png"), ImageSha256 = GenerationNotes.Sha256(folder.InputPicture(id)) },

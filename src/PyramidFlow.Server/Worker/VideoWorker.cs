@@ -9,7 +9,7 @@ namespace PyramidFlow.Server.Worker;
 
 /// <summary>Leases jobs from the queue and makes their videos, one at a time.</summary>
 internal sealed partial class VideoWorker(
-    IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, LoadedModel loaded, VideoFolder folder, Telemetry telemetry, LeaseRules rules,
+    IJobStore store, JobSignals signals, ModelCatalog catalog, LoraCatalog loras, VideoMaker maker, LoadedModel loaded, VideoFolder folder, Telemetry telemetry, LeaseRules rules,
     WorkerIdentity identity, BackgroundHealth health, ILogger<VideoWorker> log, TeamLeader? team = null) : BackgroundLoop(Part, health, log)
 {
     /// <summary>Name of this loop in health reports.</summary>
@@ -52,7 +52,7 @@ internal sealed partial class VideoWorker(
     {
         var signal = signals.Next;
         var (models, fault) = catalog.Scan();
-        if (await store.LeaseAsync(identity.Name, [.. models.Select(model => model.Id)], lease, stoppingToken).ConfigureAwait(false) is { } job)
+        if (await store.LeaseAsync(identity.Name, [.. models.Select(model => model.Id)], lease, stoppingToken, loras.Names).ConfigureAwait(false) is { } job)
         {
             ReportSuccess();
             current = job;
@@ -148,9 +148,9 @@ internal sealed partial class VideoWorker(
         }
     }
 
-    // A job is not at fault for its missing model: a worker that has the model takes it.
+    // A job is not at fault for its missing model or LoRA: a worker that has both takes it.
     private bool IsAway(JobLease job, Exception fault) =>
-        fault is JobException { Kind: JobFaultKind.Unavailable } or JobException { Code: ServiceFault.ModelUnknownCode }
+        fault is JobException { Kind: JobFaultKind.Unavailable } or JobException { Code: ServiceFault.ModelUnknownCode or ServiceFault.LoraUnknownCode }
         || (fault is CheckpointException or IOException or UnauthorizedAccessException && !catalog.Has(job.Job.Request.Model));
 
     private void RemoveAttempt(JobLease job)
@@ -213,7 +213,7 @@ internal sealed partial class VideoWorker(
     [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: cancelled, or leased by another worker")]
     private static partial void LogLost(ILogger log, string id);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: the model is unavailable, so the job returns to the queue: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: its model or a LoRA is unavailable, so the job returns to the queue: {Reason}")]
     private static partial void LogAway(ILogger log, string id, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: the job could not be stopped in time and returns to the queue")]

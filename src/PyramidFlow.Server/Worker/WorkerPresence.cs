@@ -11,11 +11,11 @@ internal sealed record WorkerIdentity(int Processes)
 }
 
 /// <summary>
-/// Announces the worker of this process with its models, so that servers can say whether anybody makes what waits. A worker that cannot
+/// Announces the worker of this process with its models and LoRAs, so that servers can say whether anybody makes what waits. A worker that cannot
 /// make videos at present is not announced.
 /// </summary>
 internal sealed partial class WorkerPresence(
-    IJobStore store, WorkerIdentity identity, ModelCatalog catalog, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<WorkerPresence> log)
+    IJobStore store, WorkerIdentity identity, ModelCatalog catalog, LoraCatalog loras, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<WorkerPresence> log)
     : BackgroundLoop("worker presence", health, log)
 {
     // Often enough that a slow database does not make a worker look gone.
@@ -45,7 +45,7 @@ internal sealed partial class WorkerPresence(
             await WithdrawAsync(stoppingToken).ConfigureAwait(false);
         else
         {
-            await store.AnnounceAsync(new WorkerEntry(identity.Name, [.. models.Select(model => model.Id)], identity.Processes), stoppingToken).ConfigureAwait(false);
+            await store.AnnounceAsync(new WorkerEntry(identity.Name, [.. models.Select(model => model.Id)], identity.Processes) { Loras = loras.Names }, stoppingToken).ConfigureAwait(false);
             if (!isAnnounced)
                 signals.Changed();
             isAnnounced = true;

@@ -9,6 +9,9 @@ public sealed class Parameter
     private readonly Initializer initializer;
     private readonly Lock gate = new();
     private volatile Tensor? value;
+
+    // Belongs to whoever has set it.
+    private volatile Tensor? cover;
     private StoredWeight? stored;
 
     /// <summary>Declares a weight.</summary>
@@ -45,7 +48,7 @@ public sealed class Parameter
     /// <exception cref="InvalidOperationException">The module is neither loaded nor initialised.</exception>
     public Tensor Value
     {
-        get => value ?? Fetch();
+        get => cover ?? value ?? Fetch();
         set
         {
             var taken = TensorScope.Release(value);
@@ -77,9 +80,16 @@ public sealed class Parameter
         lock (gate)
         {
             Discard();
-            stored = null;
+            (stored, cover) = (null, null);
         }
     }
+
+    /// <summary>Puts a tensor in place of the value until <see cref="Uncover"/>; the value itself does not change, and may be freed and read again meanwhile.</summary>
+    /// <param name="tensor">A tensor of the same shape, type and device; it stays the caller's.</param>
+    internal void Cover(Tensor tensor) => cover = tensor;
+
+    /// <summary>Uses the value itself again.</summary>
+    internal void Uncover() => cover = null;
 
     /// <summary>Sets the stored weight that the value is read from when it is needed; frees the value in memory.</summary>
     internal void Attach(StoredWeight weight)
@@ -94,6 +104,8 @@ public sealed class Parameter
     /// <summary>Starts to load a value that was freed, so that its next use waits less.</summary>
     internal void Prefetch()
     {
+        if (cover is not null)
+            return;
         stored?.Prefetch();
         if (stored is { IsMapped: false })
             Fetch();

@@ -204,7 +204,7 @@ internal sealed partial class UnitFile : IDisposable
         [
             ("file", FormattableString.Invariant($"{Version}")), ("program", $"{TorchRuntime.ProgramVersion(typeof(UnitFile).Assembly)} {TorchRuntime.Version}"), ("model", models.Identity!),
             ("type", models.Type.ToString()), ("tiles", tiles is null ? "" : FormattableString.Invariant($"{tiles.Size} {tiles.Overlap}")),
-            ("seed", FormattableString.Invariant($"{clip.Seed}")), ("settings", SettingsTable.ToJson(clip.Options, setting => setting.Name)), ("given", given),
+            ("seed", FormattableString.Invariant($"{clip.Seed}")), ("settings", SettingsTable.ToJson(clip.Options, setting => setting.IsNoted ? setting.Name : null)), ("given", given),
             .. VideoParallel.Facts(clip),
         ];
         return Digest(Encoding.UTF8.GetBytes(string.Join('\n', facts)));

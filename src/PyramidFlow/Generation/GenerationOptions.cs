@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 
 namespace PyramidFlow.Generation;
@@ -82,6 +83,12 @@ public record GenerationOptions
 
     /// <summary>Whether the frames of the given <see cref="Video"/> or <see cref="Latents"/> are left out of the result.</summary>
     public bool? NewFramesOnly { get; init; }
+
+    /// <summary>
+    /// LoRAs of this clip, which are added to the transformer's weights after those of the pipeline (<see cref="PipelineOptions.Loras"/>) and taken off after the clip; null is none. The result is that of
+    /// a pipeline that is loaded with all of them. In a request to a service, <see cref="LoraUse.Path"/> is a name of a LoRA there.
+    /// </summary>
+    public IReadOnlyList<LoraUse>? Loras { get; init; }
 
     /// <summary>Seed of all draws; null is 0 for a pipeline, and a random one on the command line and in the service.</summary>
     public ulong? Seed { get; init; }

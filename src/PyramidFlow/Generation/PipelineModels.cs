@@ -30,6 +30,9 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Digest of the weights and configurations as they were when loading began; null for models of the caller.</summary>
     internal string? Identity { get; init; }
 
+    /// <summary>Weights of the transformer with the LoRAs of clips.</summary>
+    internal LoraCache Loras { get; } = new(Transformer);
+
     /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
     internal Offload Offload { get; private set; }
 
@@ -122,6 +125,20 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             TorchRuntime.TrimMemory();
     }
 
+    /// <summary>Adds the LoRAs of a clip to the transformer. Disposing the result takes them off.</summary>
+    /// <param name="loras">The LoRAs; null is none.</param>
+    /// <param name="budget">Most bytes of weights with LoRAs that stay in memory afterwards.</param>
+    /// <exception cref="CheckpointException">A LoRA is missing, damaged or one of another model; the transformer is as it was.</exception>
+    internal IDisposable? UseLoras(IReadOnlyList<LoraUse>? loras, long budget)
+    {
+        if (loras is not { Count: > 0 })
+            return null;
+        var use = Loras.Use(loras, budget);
+        if (Wider is not null)
+            Wider.Loras = loras;
+        return new LorasInUse(use, Wider);
+    }
+
     /// <summary>An exception that names the damaged weight: its file and key, or its key in memory; null where all weights are finite.</summary>
     internal Exception? Explanation(NonFiniteException e, CancellationToken cancellationToken)
     {
@@ -143,10 +160,22 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <inheritdoc/>
     public void Dispose()
     {
+        Loras.Dispose();
         Text.Dispose();
         Transformer.Dispose();
         Vae.Dispose();
         Wider?.Dispose();
+    }
+
+    // The transformer in the wider type has the same LoRAs as the other one.
+    private sealed class LorasInUse(IDisposable use, WiderModels? wider) : IDisposable
+    {
+        public void Dispose()
+        {
+            use.Dispose();
+            if (wider is not null)
+                wider.Loras = [];
+        }
     }
 }
 
@@ -216,11 +245,35 @@ internal sealed class WiderModels(ModelLoader loader, Device device) : IDisposab
 {
     private PyramidTransformer? transformer;
     private CausalVideoVae? vae;
+    private LoraCache? loras;
+    private IDisposable? use;
 
     // CPUs compute float32 fastest; on a GPU bfloat16 takes no more memory than float16.
     private ElementType Type => device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16;
 
-    internal PyramidTransformer Transformer() => transformer ??= loader.Transformer(Type);
+    /// <summary>LoRAs of the current clip.</summary>
+    internal IReadOnlyList<LoraUse> Loras
+    {
+        get;
+        set
+        {
+            use?.Dispose();
+            (use, field) = (null, value);
+        }
+    } = [];
+
+    internal PyramidTransformer Transformer()
+    {
+        if (transformer is null)
+        {
+            transformer = loader.Transformer(Type);
+            loras = new LoraCache(transformer);
+        }
+
+        if (Loras.Count > 0)
+            use ??= loras!.Use(Loras, budget: 0);
+        return transformer;
+    }
 
     // Called from the decoding thread, too.
     internal CausalVideoVae Vae()
@@ -235,6 +288,8 @@ internal sealed class WiderModels(ModelLoader loader, Device device) : IDisposab
     /// <inheritdoc/>
     public void Dispose()
     {
+        Loras = [];
+        loras?.Dispose();
         transformer?.Dispose();
         vae?.Dispose();
     }

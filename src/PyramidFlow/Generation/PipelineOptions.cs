@@ -36,6 +36,12 @@ public sealed record PipelineOptions
     /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>
     public IReadOnlyList<LoraUse> Loras { get; init; } = [];
 
+    /// <summary>
+    /// Most bytes of weights with the LoRAs of clips (<see cref="GenerationOptions.Loras"/>) that stay in memory for later clips with the same LoRAs, which then need no time for them; 0 keeps none. A clip
+    /// whose LoRAs change more weights than that takes what it needs until it is made.
+    /// </summary>
+    public long LoraCacheBytes { get; init; } = 1_000_000_000;
+
     /// <summary>How sampling trades speed for memory.</summary>
     public SamplerOptions Sampler { get; init; } = new();
 

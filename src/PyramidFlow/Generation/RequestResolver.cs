@@ -31,6 +31,8 @@ internal static class RequestResolver
         approximations.Check();
         if (request.FramesPerSecond is { } rate && rate is not (>= 1 and <= 240))
             throw RequestFault.FrameRate(rate);
+        if (request.Loras?.FirstOrDefault(lora => !double.IsFinite(lora.Weight)) is { } unweighted)
+            throw RequestFault.LoraWeight(unweighted.Weight);
         var conditioning = Conditioning(request, width, height);
         CheckConditioning(request, conditioning, settings, width, height);
         var length = ClipLength.Of(request, settings, conditioning);

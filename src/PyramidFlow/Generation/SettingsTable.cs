@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch.Formats;
 
@@ -92,6 +93,11 @@ internal static class SettingsTable
         new("new_only", Flag, o => o.NewFramesOnly, (o, v) => o with { NewFramesOnly = (bool?)v })
         {
             Usual = false, Help = "leave the frames of the given video out",
+        },
+        new("lora", Loras, o => o.Loras, (o, v) => o with { Loras = (IReadOnlyList<LoraUse>?)v })
+        {
+            Field = "lora", Label = "LoRAs", Group = SettingGroup.Content, IsNoted = false,
+            Help = "adds LoRAs of the service: a name, NAME:WEIGHT, or a list of names and of {\"name\": ..., \"weight\": ...}", Default = "none",
         },
         new("reuse_prefix", Whole(1, 1000), o => o.ReusePrefix, (o, v) => o with { ReusePrefix = (int?)v })
         {
@@ -188,6 +194,9 @@ internal static class SettingsTable
 
     private static SettingType Schedule => new("array", PromptSchedule.Parse, value => $"{(PromptSchedule)value}", (writer, value) => ((PromptSchedule)value).Write(writer))
     { ReadStructure = PromptSchedule.Read };
+
+    private static SettingType Loras => new("array", LoraList.Parse, value => LoraList.Format((IReadOnlyList<LoraUse>)value), (writer, value) => LoraList.Write(writer, (IReadOnlyList<LoraUse>)value))
+    { ValueName = "NAME[:WEIGHT]", ReadStructure = LoraList.Read };
 
     private static SettingType Solver => new("string",
         text => FlowSolvers.Find(text) ?? throw new FormatException($"use {FlowSolvers.Choices}"),

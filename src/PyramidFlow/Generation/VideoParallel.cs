@@ -3,6 +3,7 @@ using System.Numerics;
 using System.Security.Cryptography;
 using System.Text;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Generation;
@@ -97,6 +98,8 @@ public sealed record VideoParallel(ProcessGroup Group)
         yield return ("approximations", $"{Text(sampling.Approximations.ReusePrefix)}, {Text(sampling.Approximations.GuidanceEvery)}");
         yield return ("the history window", Text(sampling.Window));
         yield return ("frames per unit", Text(sampling.FramesPerUnit));
+        if (clip.Sampling.Options.Loras is { Count: > 0 } loras)
+            yield return ("the LoRAs", string.Join(", ", loras.Select(lora => $"{LoraPlace.Find(lora.Path).Digest()} {Text(lora.Weight)}")));
         yield return ("what the clip begins with", clip.Conditioning is { } given ? $"{given.Kind} of {Text(given.Frames)} frames" : "nothing");
     }
 

@@ -36,6 +36,9 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
     /// <summary>The checkpoint, for <see cref="GenerationPlan"/>; null for models of the caller.</summary>
     internal PlannedModel? Model => models.Planned;
 
+    /// <summary>The models, for tests.</summary>
+    internal PipelineModels Models => models;
+
     /// <summary>Loads a checkpoint in the released layout.</summary>
     /// <param name="folder">The checkpoint, not one of its models; or the name of an installed one, such as <c>sprites</c>, which lies in <c>models</c> beside the program or in a folder above, or in one that
     /// <c>PYRAMIDFLOW_MODELS</c> lists.</param>
@@ -252,6 +255,7 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
         Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
+        using var loras = models.UseLoras(clip.Sampling.Options.Loras, options.LoraCacheBytes);
         var (run, sampling) = (plan.Placement, clip.Sampling);
         var decodes = write is not null || sampling.Window is not null;                              // a cut history begins with a decoded frame
         var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer, run.Parallel);

@@ -17,6 +17,8 @@ internal sealed class FakeVideoJobs : IVideoJobs
 
     public IReadOnlyList<VideoModel> Models { get; set; } = [Sprites];
 
+    public IReadOnlyList<VideoLora> Loras { get; set; } = [];
+
     /// <summary>What was asked for, in order.</summary>
     public List<VideoRequest> Requests { get; } = [];
 

@@ -33,6 +33,7 @@ public sealed class ReuseTests : PageContext
         ReusePrefix = 2,
         GuidanceEvery = 3,
         Solver = FlowSolvers.SecondOrder,
+        Loras = [new("style", 0.8), new("panda")],
         Seed = ulong.MaxValue,
         Input = new(VideoInputKind.Image),
         RemixedFrom = "video_1",
@@ -67,6 +68,7 @@ public sealed class ReuseTests : PageContext
         Assert.Equal((", red", "12.5", "0.5,1", "2", "3", "2", "3", "second-order"), (Value("prompt_suffix"), Value("fps"), Value("linear_guidance"), Value("frames_per_unit"),
             Value("history"), Value("reuse_prefix"), Value("guidance_every"), Value("solver")));
         Assert.True(page.Find("#sample_image").HasAttribute("checked"));
+        Assert.Equal(("0.8", "1"), (page.Find("[aria-label='Weight of style']").GetAttribute("value"), page.Find("[aria-label='Weight of panda']").GetAttribute("value")));
         page.Find("form").Submit();
         Press(page, "Back to the model's own settings");
         page.Find("form").Submit();

@@ -7,6 +7,8 @@ namespace PyramidFlow.Tests.Generation;
 /// <summary>What each type of setting accepts and refuses, at the ends of its range.</summary>
 public class SettingTypeTests
 {
+    private const string LoraForm = "write a name, such as style, a name and a weight, such as style:0.8, or a list of names and of {\"name\": \"style\", \"weight\": 0.8}";
+
     [Theory]
     [InlineData("frames", "1", "1")]
     [InlineData("frames", "2147483647", "2147483647")]
@@ -30,6 +32,11 @@ public class SettingTypeTests
     [InlineData("sample_image", "True", "true")]
     [InlineData("solver", "heun", "heun")]
     [InlineData("negative_prompt", "", "")]
+    [InlineData("lora", " style ", "style")]
+    [InlineData("lora", "style:1;panda : -0.5", "style; panda:-0.5")]
+    [InlineData("lora", "[]", "[]")]
+    [InlineData("lora", """["style:2", {"name": "panda", "weight": "0.5"}, {"name": "red panda", "weight": null}]""", "style:2; panda:0.5; red panda")]
+    [InlineData("lora", """{"name": "runs/a:b"}""", """[{"name":"runs/a:b","weight":1}]""")]
     public void Accepts_what_is_in_its_range(string name, string text, string written)
     {
         var setting = SettingsTable.Find(name)!;
@@ -65,6 +72,15 @@ public class SettingTypeTests
     [InlineData("linear_guidance", "-0.5,2", "use the fall for each unit and the least scale, such as 0.5,2")]
     [InlineData("linear_guidance", "0.5,x", "use the fall for each unit and the least scale, such as 0.5,2")]
     [InlineData("sample_image", "yes", "use true or false")]
+    [InlineData("lora", "", LoraForm)]
+    [InlineData("lora", ":0.5", LoraForm)]
+    [InlineData("lora", "style;", LoraForm)]
+    [InlineData("lora", "[1]", LoraForm)]
+    [InlineData("lora", """[{"name": "style", "strength": 1}]""", LoraForm)]
+    [InlineData("lora", """[{"name": ""}]""", LoraForm)]
+    [InlineData("lora", "style:much", "a weight is a number: " + LoraForm)]
+    [InlineData("lora", "style:0,8", "write 0.8 with a decimal point, and thousands without a separator")]
+    [InlineData("lora", """[{"name": "style", "weight": true}]""", "a weight is a number: " + LoraForm)]
     public void Refuses_what_is_outside_with_what_to_use(string name, string text, string message) =>
         Assert.Equal(message, Assert.Throws<FormatException>(() => SettingsTable.Find(name)!.Parse(new GenerationOptions(), text)).Message);
 
@@ -153,7 +169,7 @@ public class SettingTypeTests
     [Fact]
     public void Settings_of_one_file_alone_are_noted_and_a_size_only_as_width_and_height()
     {
-        Assert.Equal(["seconds", "size"], SettingsTable.All.Where(setting => !setting.IsNoted).Select(setting => setting.Name));
+        Assert.Equal(["seconds", "size", "lora"], SettingsTable.All.Where(setting => !setting.IsNoted).Select(setting => setting.Name));
         Assert.Equal("", SettingsTable.Find("size")!.Text(new GenerationOptions { Width = 64 }));
         Assert.Equal("", SettingsTable.Find("size")!.Text(new GenerationOptions { Height = 64 }));
     }

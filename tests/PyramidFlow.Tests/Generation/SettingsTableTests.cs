@@ -32,6 +32,7 @@ public class SettingsTableTests
         Solver = FlowSolvers.Heun,
         SampleImage = true,
         NewFramesOnly = true,
+        Loras = [new("style", 0.5), new("panda")],
         Seed = ulong.MaxValue,
     };
 

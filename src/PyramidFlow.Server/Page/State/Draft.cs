@@ -62,6 +62,12 @@ internal sealed class Draft
     /// <summary>The settings that stand in <see cref="Labelled"/>.</summary>
     public static IReadOnlyList<Setting> LabelledSettings { get; } = [.. SettingsTable.All.Where(setting => setting.Label is not null)];
 
+    /// <summary>The setting of LoRAs, which has an input of its own (<see cref="LoraChooser"/>).</summary>
+    public static Setting LoraSetting { get; } = SettingsTable.Find("lora")!;
+
+    /// <summary>The labelled settings whose inputs are folded away.</summary>
+    public static IReadOnlyList<Setting> FurtherSettings { get; } = [.. LabelledSettings.Where(setting => setting != LoraSetting)];
+
     /// <summary>A picture or video of the user's own to begin with.</summary>
     public IBrowserFile? File
     {

@@ -23,6 +23,9 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
     /// <summary>The model that is chosen; null when none is installed.</summary>
     public VideoModel? Model { get; private set; }
 
+    /// <summary>Names of the LoRAs that fit the chosen model.</summary>
+    public IReadOnlyList<string> Loras { get; private set; } = [];
+
     /// <summary>Whether a request is on its way.</summary>
     public bool IsSending { get; private set; }
 
@@ -47,6 +50,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
     public void Choose(string id)
     {
         Model = Models.FirstOrDefault(model => model.Id == id) ?? Models[0];
+        Loras = [.. jobs.Loras.Where(lora => lora.Models.Contains(Model.Id)).Select(lora => lora.Name)];
         Draft.Use(Model);
         Errors.Clear();
         Touch();

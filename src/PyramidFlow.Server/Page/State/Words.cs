@@ -50,7 +50,7 @@ internal static class Words
     /// <summary>Formats the state of a video.</summary>
     public static string State(VideoJob job) => job.Status switch
     {
-        VideoStatus.Queued when job.HasNoWorker => $"{Place(job.QueuePosition)}: no worker for {job.Request.Model} is running, so it waits until one is started",
+        VideoStatus.Queued when job.HasNoWorker => $"{Place(job.QueuePosition)}: no worker for {job.Request.Model}{(job.Request.Loras is null ? "" : " with its LoRAs")} is running, so it waits until one is started",
         VideoStatus.Queued when job.SecondsLeft is { } left => $"{Place(job.QueuePosition)}, done in {About(left)}",
         VideoStatus.Queued => Place(job.QueuePosition),
         VideoStatus.InProgress when job.SecondsLeft is { } left => $"{Percent(job)}, {About(left)} left",

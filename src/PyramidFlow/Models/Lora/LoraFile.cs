@@ -49,6 +49,18 @@ internal static class LoraFile
         }
     }
 
+    /// <summary>Checks that a LoRA has layers of a model, with their shapes. Reads no matrix; the model needs no weights.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
+    /// <exception cref="CheckpointException">The file is missing or damaged, or is not a LoRA of this model.</exception>
+    public static void CheckLayers(Module model, string path)
+    {
+        var place = LoraPlace.Find(path);
+        using var source = WeightsFile.Open(place.File);
+        LoraMetadata.Read(place);
+        Pairs(model, place.File, source);
+    }
+
     /// <summary>Merges a LoRA into the weights of a model permanently; several LoRAs add up.</summary>
     /// <param name="model">Model with weights.</param>
     /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
@@ -58,7 +70,14 @@ internal static class LoraFile
     /// </remarks>
     /// <exception cref="ArgumentException">The factor is not finite; the model is unchanged.</exception>
     /// <exception cref="CheckpointException">As <see cref="Check"/>; or a layer is int8, or the product of a layer is too large.</exception>
-    public static void Merge(Module model, string path, double weight = 1)
+    public static void Merge(Module model, string path, double weight = 1) => Merge(model, path, weight, static (target, merged) => target.Value = merged);
+
+    /// <summary>Computes the weights of a model with a LoRA.</summary>
+    /// <param name="model">Model with weights.</param>
+    /// <param name="path">As for the other overload, like its exceptions.</param>
+    /// <param name="weight">Factor of the LoRA.</param>
+    /// <param name="put">Takes each weight that the LoRA changes with its new value, which is disposed after the call unless it is released from its scope.</param>
+    public static void Merge(Module model, string path, double weight, Action<Parameter, Tensor> put)
     {
         if (!double.IsFinite(weight))
             throw new ArgumentException(FormattableString.Invariant($"a LoRA cannot count {weight} times: use a number such as 0.8"), nameof(weight));
@@ -84,7 +103,7 @@ internal static class LoraFile
             }
 
             var target = parameters[pair.Layer + ".weight"];
-            target.Value = target.Value.To(ElementType.Float32).Add(product.To(target.Value.Device), weight * scale).To(target.Value.Type);
+            put(target, target.Value.To(ElementType.Float32).Add(product.To(target.Value.Device), weight * scale).To(target.Value.Type));
         }
     }
 

@@ -1,0 +1,32 @@
+using PyramidFlow.Models.Lora;
+
+namespace PyramidFlow.Server.Page.State;
+
+/// <summary>A LoRA that is chosen in the form.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Weight">Its weight as typed.</param>
+internal sealed record LoraRow(string Name, string Weight);
+
+/// <summary>The LoRAs of a form as rows. The form holds one text with all of them, as REST takes it.</summary>
+internal static class LoraRows
+{
+    private const char Between = ';', Colon = ':';
+
+    /// <summary>The rows of a text; a weight that cannot be read stands in its row as it was typed.</summary>
+    public static IReadOnlyList<LoraRow> Read(string text)
+    {
+        try
+        {
+            return text.Length == 0 ? [] : [.. ((IReadOnlyList<LoraUse>)Draft.LoraSetting.Type.Parse(text)!).Select(lora => new LoraRow(lora.Path, FormattableString.Invariant($"{lora.Weight}")))];
+        }
+        catch (FormatException)
+        {
+            return [.. text.Split(Between).Select(part => part.Trim()).Where(part => part.Length > 0).Select(Row)];
+        }
+    }
+
+    /// <summary>The text of rows.</summary>
+    public static string Write(IEnumerable<LoraRow> rows) => string.Join($"{Between} ", rows.Select(row => $"{row.Name}{Colon}{row.Weight.Replace(Between, ' ').Replace(Colon, ' ').Trim()}"));
+
+    private static LoraRow Row(string part) => part.IndexOf(Colon, StringComparison.Ordinal) is >= 0 and var colon ? new(part[..colon], part[(colon + 1)..]) : new(part, "1");
+}

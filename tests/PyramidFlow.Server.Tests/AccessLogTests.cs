@@ -1,0 +1,78 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Http.Headers;
+using Microsoft.Extensions.Logging;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Server.Tests;
+
+public sealed class AccessLogTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task A_request_is_logged_with_address_key_name_and_status_and_never_with_the_key_or_the_query()
+    {
+        using var folder = new TemporaryFolder();
+        var key = new ApiKeys(folder.Path).Add("alice");
+        using var log = new Lines();
+        await using var app = VideoServer.Build(new ServerOptions
+        {
+            DataFolder = folder.Path, Models = () => [new ModelFolder("sprites", Sprites.Folder)], Port = 0, RunsWorker = false, LogsRequests = true, Proxies = ["127.0.0.1"],
+        }, logging => logging.AddProvider(log));
+        await app.StartAsync(Cancel);
+        using var client = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
+        client.DefaultRequestHeaders.Add("X-Forwarded-For", "203.0.113.9");
+        Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync("pf_wrong", "/v1/videos?limit=7"));
+        Assert.Equal(HttpStatusCode.OK, await StatusAsync(key, "/v1/videos?limit=7"));
+        Assert.Equal(HttpStatusCode.NotFound, await StatusAsync(key, "/v1/none%0A203.0.113.7%20bob%20GET"));
+        await TestServer.UntilAsync(() => Task.FromResult(log.All.Count == 3));
+        await app.StopAsync(CancellationToken.None);
+
+        Assert.Equal(["203.0.113.9 - GET /v1/videos 401", "203.0.113.9 alice GET /v1/videos 200", "203.0.113.9 alice GET /v1/none%0A203.0.113.7%20bob%20GET 404"],
+            log.All.Select(line => line[..line.LastIndexOf(' ', line.Length - " ms".Length - 1)]));
+
+        async Task<HttpStatusCode> StatusAsync(string given, string path)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, path) { Headers = { Authorization = new AuthenticationHeaderValue("Bearer", given) } };
+            using var answer = await client.SendAsync(request, Cancel);
+            return answer.StatusCode;
+        }
+    }
+
+    [Fact]
+    public async Task Only_what_is_the_same_for_everybody_is_compressed()
+    {
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false });
+        foreach (var (path, isCompressed) in new[]
+        {
+            ("/page.css", true), ("/page.js", true), ("/_framework/blazor.web.js", true), ("/openapi/v1.json", true), ("/", false), ("/v1/videos", false), ("/v1/models", false), ("/metrics", false),
+        })
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, path) { Headers = { AcceptEncoding = { new("br") } } };
+            using var answer = await server.Client.SendAsync(request, Cancel);
+            Assert.Equal((path, HttpStatusCode.OK, isCompressed ? "br" : ""), (path, answer.StatusCode, string.Join(',', answer.Content.Headers.ContentEncoding)));
+        }
+    }
+
+    private sealed class Lines : ILoggerProvider, ILogger
+    {
+        public ConcurrentQueue<string> All { get; } = [];
+
+        public ILogger CreateLogger(string categoryName) => categoryName == typeof(AccessLog).FullName ? this : Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => All.Enqueue(formatter(state, exception));
+
+        public void Dispose()
+        {
+        }
+    }
+}
