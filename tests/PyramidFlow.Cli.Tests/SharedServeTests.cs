@@ -60,7 +60,8 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         var last = await ServeProcess.SubmitAsync(client, Endless);
         await ServeProcess.UntilAsync(client, last, IsDenoised);
         await EndAsync(serve);
-        Assert.DoesNotContain("process 1:", serve.Said, StringComparison.Ordinal);
+        // A busy machine starts one process long before the other, which says that it waits.
+        Assert.DoesNotContain(serve.Said.Split('\n'), line => line.StartsWith("process 1:", StringComparison.Ordinal) && !line.Contains("waiting for process", StringComparison.Ordinal));
         Assert.Equal(("queued", 0L), await RowAsync("data", last));
     }
 
