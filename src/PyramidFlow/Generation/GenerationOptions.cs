@@ -6,9 +6,9 @@ namespace PyramidFlow.Generation;
 
 /// <summary>
 /// What can be asked of a generation. A value that is left null takes the checkpoint's own default (<see cref="PipelineSettings"/>) or is
-/// off. <see cref="SettingsTable"/> lists the settings among these with their names on the command line, in batch files, in REST and in
-/// the notes of a file: a new setting is a property here, a row there, and the place that uses it.
+/// off.
 /// </summary>
+// SettingsTable lists the settings among these with their names on the command line, in batch files, in REST and in the notes of a file: a new setting is a property here, a row there, and the place that uses it.
 public record GenerationOptions
 {
     /// <summary>What the video shows; empty only with an <see cref="Image"/>, <see cref="Video"/> or <see cref="Latents"/>.</summary>
