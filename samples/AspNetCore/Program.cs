@@ -14,8 +14,10 @@ var app = builder.Build();
 app.MapHealthChecks("/health");
 app.MapGet("/", () => Results.Content("""
     <!doctype html><html lang="en"><meta charset="utf-8"><title>A video</title>
-    <form action="/video" target="video"><label>Prompt <input name="prompt" size="60" value="a small red circle moving right on a black background"></label> <button>Make it</button></form>
-    <iframe name="video" title="The video" width="600" height="600" style="border:0"></iframe></html>
+    <form onsubmit="video.src = '/video?' + new URLSearchParams(new FormData(this)); return false">
+    <label>Prompt <input name="prompt" size="60" required value="a small red circle moving right on a black background"></label>
+    <label>Seconds <input name="seconds" type="number" min="1" max="7" value="6"></label> <button>Make it</button></form>
+    <video id="video" width="512" autoplay muted controls></video></html>
     """, "text/html"));
 app.MapGet("/video", async (string prompt, int? seconds, IVideoGenerator videos, HttpContext http) =>
 {

@@ -1,6 +1,6 @@
 // A service that makes a video of each line of prompts.txt and ends.
 //
-//   dotnet run -- --Prompts prompts.txt --PyramidFlow:Threads 2
+//   dotnet run -- --Prompts prompts.txt --Seconds 3 --PyramidFlow:Threads 2
 using PyramidFlow.Hosting;
 using PyramidFlow.Samples;
 

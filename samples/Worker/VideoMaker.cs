@@ -13,7 +13,7 @@ internal sealed partial class VideoMaker(IPipelineSource source, IConfiguration 
         var pipeline = await source.GetAsync(stoppingToken);
         foreach (var (number, prompt) in prompts.Where(line => line.Length > 0).Index())
         {
-            var run = pipeline.GenerateAsync(new GenerationOptions { Prompt = prompt }, cancellationToken: stoppingToken);
+            var run = pipeline.GenerateAsync(new GenerationOptions { Prompt = prompt, Seconds = configuration.GetValue<double?>("Seconds") }, cancellationToken: stoppingToken);
             await using var video = VideoWriter.Create($"{number + 1}.mp4", run.Settings.Width, run.Settings.Height, new VideoWriterOptions { Fps = pipeline.Settings.FramesPerSecond });
             await foreach (var chunk in run)
                 await video.WriteFramesAsync(chunk.Rgb, stoppingToken);

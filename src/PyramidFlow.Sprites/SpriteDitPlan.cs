@@ -80,7 +80,8 @@ internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig
                 .. held, new PlannedPart("weights beside the average", state.Count * config.ComputeType.Size()),
                 new PlannedPart("VAE", WeightSizes.Of(new CausalVideoVae(vae), null).Bytes(config.ComputeType)),
                 new PlannedPart("sampling and decoding", DitPlan.Sampling(clips, config.Transformer, vae, config.ComputeType, Device.Cpu), PlannedKind.Counted),
-            ]) { IsBetweenSteps = true };
+            ])
+            { IsBetweenSteps = true };
         }
 
         if (state.Held < state.Count)

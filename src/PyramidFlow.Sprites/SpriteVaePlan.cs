@@ -57,7 +57,8 @@ internal sealed class SpriteVaePlan(SpriteVaeConfig config, int ranks)
         [
             .. held, new PlannedPart("weights beside the average", config.IsAveraged ? state.Count * config.ComputeType.Size() : 0),
             new PlannedPart("a clip through the VAE", Math.Max(encoding, decoding), PlannedKind.Counted),
-        ]) { IsBetweenSteps = true };
+        ])
+        { IsBetweenSteps = true };
         if (state.Held < state.Count)
             yield return new PlannedPhase("a checkpoint of process 0", [.. held, new PlannedPart("collected weights", state.Count * sizeof(float))]) { IsBetweenSteps = true };
     }

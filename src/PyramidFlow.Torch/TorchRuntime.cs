@@ -86,14 +86,14 @@ public static unsafe class TorchRuntime
     /// CPU memory in bytes: used by tensors, cached for reuse, and the peak used by tensors since <see cref="ResetPeak"/> or the
     /// start.
     /// </summary>
-    public static (long InUse, long Cached, long Peak) CpuMemory
+    public static HostMemory CpuMemory
     {
         get
         {
             long inUse, held, peak;
             EnsureStarted();
             Native.pf_allocator_statistics(&inUse, &held, &peak);
-            return (inUse, held, peak);
+            return new HostMemory(inUse, held, peak);
         }
     }
 

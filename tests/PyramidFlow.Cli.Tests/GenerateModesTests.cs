@@ -24,8 +24,7 @@ public class GenerateModesTests(TinyModel model) : IClassFixture<TinyModel>
         using var notes = JsonDocument.Parse((await MediaMetadata.ReadAsync(folder.File("told.mp4"), Cancel))["comment"]);
         Assert.Equal("a red ball", notes.RootElement.GetProperty("prompt").GetString());
         Assert.Equal("""[{"from":0.7,"prompt":"a ball"}]""", notes.RootElement.GetProperty("prompts").GetRawText());
-        LatentFile.Read(folder.File("told.safetensors"), out var metadata);
-        using var made = JsonDocument.Parse(metadata["settings"]);
+        using var made = JsonDocument.Parse(LatentFile.ReadMetadata(folder.File("told.safetensors"))["settings"]);
         Assert.Equal("a red ball", made.RootElement.GetProperty("prompt").GetString());
         Assert.Equal("""[{"from":0.7,"prompt":"a ball"}]""", made.RootElement.GetProperty("prompts").GetRawText());
         Assert.Equal(await File.ReadAllBytesAsync(folder.File("told.mp4"), Cancel), await File.ReadAllBytesAsync(folder.File("like.mp4"), Cancel));
@@ -65,8 +64,8 @@ public class GenerateModesTests(TinyModel model) : IClassFixture<TinyModel>
 
         Assert.True(first.Code == ExitCode.Ok, first.Error);
         Assert.True(second.Code == ExitCode.Ok, second.Error);
-        Assert.Equal(3, LatentFile.Read(folder.File("first.safetensors"), out var metadata).Frames);
-        Assert.Contains("a red ball", metadata["comment"], StringComparison.Ordinal);
+        Assert.Equal(3, LatentFile.Read(folder.File("first.safetensors")).Frames);
+        Assert.Contains("a red ball", LatentFile.ReadMetadata(folder.File("first.safetensors"))["comment"], StringComparison.Ordinal);
         var (before, after) = (await FramesAsync(folder.File("first.mp4")), await FramesAsync(folder.File("second.mp4")));
         Assert.Equal((17, 25), (before.Count, after.Count));
         await File.WriteAllTextAsync(folder.File("text.safetensors"), "no latents", Cancel);

@@ -7,10 +7,10 @@ namespace PyramidFlow.Server.Tests;
 
 /// <summary>What a server without a worker says to requests that cannot be met.</summary>
 public sealed class BadInputTests() : StartedServer(options => options with
-    {
-        RunsWorker = false,
-        Limits = new ServerLimits { ImageBytes = 100_000, VideoBytes = 200_000, Pixels = 10_000, ActiveJobs = 3, PromptLength = 100 },
-    })
+{
+    RunsWorker = false,
+    Limits = new ServerLimits { ImageBytes = 100_000, VideoBytes = 200_000, Pixels = 10_000, ActiveJobs = 3, PromptLength = 100 },
+})
 {
     private HttpClient Client => Server.Client;
 

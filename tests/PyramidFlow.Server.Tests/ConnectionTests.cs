@@ -6,10 +6,10 @@ namespace PyramidFlow.Server.Tests;
 
 /// <summary>Connections that take places and do nothing. Idle ones are kept for an hour here: nothing but the limits makes room.</summary>
 public sealed class ConnectionTests() : StartedServer(options => options with
-    {
-        RunsWorker = false,
-        Limits = new ServerLimits { Connections = 60, ConnectionsPerAddress = 40, IdleSeconds = 3600, HeaderSeconds = 3600 },
-    })
+{
+    RunsWorker = false,
+    Limits = new ServerLimits { Connections = 60, ConnectionsPerAddress = 40, IdleSeconds = 3600, HeaderSeconds = 3600 },
+})
 {
     [Fact]
     public async Task Idle_connections_of_a_stranger_keep_nobody_out_not_even_the_stranger()

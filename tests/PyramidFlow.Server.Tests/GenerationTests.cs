@@ -43,7 +43,7 @@ public sealed class GenerationTests : StartedServer
             Assert.Equal("image/png", picture.Content.Headers.ContentType?.MediaType);
             Assert.Equal("nosniff", Assert.Single(picture.Headers.GetValues("X-Content-Type-Options")));
             var size = await ImageReader.MeasureAsync(folder.Write($"{variant}.png", await picture.Content.ReadAsByteArrayAsync(Cancel)), Cancel);
-            Assert.Equal((width, height), size);
+            Assert.Equal(new PictureSize(width, height), size);
         }
 
         Assert.Equal(["1.last.png", "1.mp4", "1.spritesheet.png", "1.thumbnail.png"], Files(id));
@@ -223,7 +223,7 @@ public sealed class GenerationTests : StartedServer
         Assert.Equal("completed", (await Server.EndedAsync(id)).GetProperty("status").GetString());
         var input = await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content?variant=input", Cancel);
         using var folder = new TemporaryFolder();
-        Assert.Equal((128, 128), await ImageReader.MeasureAsync(folder.Write("input.png", input), Cancel));
+        Assert.Equal(new PictureSize(128, 128), await ImageReader.MeasureAsync(folder.Write("input.png", input), Cancel));
 
         using var extension = new MultipartFormDataContent
         {

@@ -4,10 +4,10 @@ namespace PyramidFlow.Server.Tests;
 
 /// <summary>Clients that send drop by drop (slow loris) or go away in the middle.</summary>
 public sealed class SlowClientTests() : StartedServer(options => options with
-    {
-        RunsWorker = false,
-        Limits = new ServerLimits { HeaderSeconds = 1, BodyBytesPerSecond = 1 << 20, BodyGraceSeconds = 1.5 },
-    })
+{
+    RunsWorker = false,
+    Limits = new ServerLimits { HeaderSeconds = 1, BodyBytesPerSecond = 1 << 20, BodyGraceSeconds = 1.5 },
+})
 {
     private const string Form = "POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000\r\n\r\n"
         + "--b\r\nContent-Disposition: form-data; name=\"input_reference\"; filename=\"a.png\"\r\n\r\n\u0089PNG\r\n and some bytes more";

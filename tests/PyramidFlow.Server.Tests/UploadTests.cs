@@ -10,10 +10,10 @@ namespace PyramidFlow.Server.Tests;
 
 /// <summary>Uploads that are too long or never end, and pictures that come as text.</summary>
 public sealed class UploadTests() : StartedServer(options => options with
-    {
-        RunsWorker = false,
-        Limits = new ServerLimits { ImageBytes = 1 << 20, VideoBytes = 2 << 20, VideoSeconds = 2 },
-    })
+{
+    RunsWorker = false,
+    Limits = new ServerLimits { ImageBytes = 1 << 20, VideoBytes = 2 << 20, VideoSeconds = 2 },
+})
 {
     private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(64, 32, Enumerable.Repeat((byte)200, 64 * 32 * 3).ToArray()));
     private readonly TemporaryFolder folder = new();
@@ -150,7 +150,7 @@ public sealed class UploadTests() : StartedServer(options => options with
         var id = (await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", body, Cancel), HttpStatusCode.OK)).GetProperty("id").GetString();
 
         var input = await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content?variant=input", Cancel);
-        Assert.Equal((128, 128), await ImageReader.MeasureAsync(folder.Write("input.png", input), Cancel));
+        Assert.Equal(new PictureSize(128, 128), await ImageReader.MeasureAsync(folder.Write("input.png", input), Cancel));
     }
 
     [Theory]

@@ -47,7 +47,7 @@ internal sealed class GenerateRun(CliConsole console)
         var clip = arguments.Clip;
         if (clip.VideoFile is not null)
             clip = await FromVideoAsync(clip, settings, cancellationToken).ConfigureAwait(false);
-        var latents = clip.LatentsFile is { } file ? LatentFile.Read(file, out _) : null;
+        var latents = clip.LatentsFile is { } file ? LatentFile.Read(file) : null;
         var outputs = OutputNames.Of(arguments.Output, arguments.Count, RequestedClip.Extension(clip, settings), reserved);
         var latentFiles = arguments.SaveLatents is { } target ? OutputNames.Of(target, arguments.Count, OutputFile.Latents) : null;
         var clips = new List<RequestedClip>();

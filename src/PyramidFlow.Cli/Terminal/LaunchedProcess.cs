@@ -53,7 +53,8 @@ internal static partial class LaunchedProcess
             _ = kill(Environment.ProcessId, 15);
             Thread.Sleep(TimeToSave);
             _ = kill(Environment.ProcessId, 9);
-        }) { IsBackground = true, Name = "launcher" }.Start();
+        })
+        { IsBackground = true, Name = "launcher" }.Start();
     }
 
     // A launcher that was killed left the file of the store and its folder behind.

@@ -192,11 +192,13 @@ internal static partial class ServiceFault
 
     public static JobException FramesBeyondLimit(string field, int frames, int most) =>
         new(JobFaultKind.Invalid, "frames_beyond_limit", Invariant($"{frames} frames are more than this service makes at once: ask for at most {most}"), null,
-            ("frames", frames), ("most", most)) { Field = field };
+            ("frames", frames), ("most", most))
+        { Field = field };
 
     public static JobException FramesPerUnitBeyondLimit(int frames, int most) =>
         new(JobFaultKind.Invalid, "frames_per_unit_beyond_limit",
-            Invariant($"{frames} latent frames per unit are more than this service makes at once: use 1 to {most}"), null, ("frames", frames), ("most", most)) { Field = "frames_per_unit" };
+            Invariant($"{frames} latent frames per unit are more than this service makes at once: use 1 to {most}"), null, ("frames", frames), ("most", most))
+        { Field = "frames_per_unit" };
 
     public static JobException StepsBeyondLimit(string field, int most) =>
         new(JobFaultKind.Invalid, "steps_beyond_limit", Invariant($"steps of a stage are 1 to {most}"), null, ("least", 1), ("most", most)) { Field = field };
@@ -247,7 +249,8 @@ internal static partial class ServiceFault
 
     public static JobException UploadTooManyPixels(string what, int width, int height, long most) =>
         new(JobFaultKind.TooLarge, "upload_too_many_pixels", Invariant($"the {what} is {width}x{height}: make it smaller than {most / 1_000_000} megapixels"), null,
-            ("size", Invariant($"{width}x{height}")), ("most_megapixels", most / 1_000_000)) { Field = Input };
+            ("size", Invariant($"{width}x{height}")), ("most_megapixels", most / 1_000_000))
+        { Field = Input };
 
     public static JobException UploadTooLong(double mostSeconds) =>
         new(JobFaultKind.TooLarge, "upload_too_long", Invariant($"the video is longer than {mostSeconds} seconds: send its end only"), null, ("most_seconds", mostSeconds)) { Field = Input };

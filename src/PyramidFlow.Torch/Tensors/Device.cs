@@ -42,6 +42,12 @@ public readonly record struct Device(DeviceType Type, int Index = -1)
         Type.ToString().ToLowerInvariant() + (Index >= 0 ? ":" + Index.ToString(CultureInfo.InvariantCulture) : "");
 }
 
+/// <summary>Use of the CPU's memory by tensors, in bytes.</summary>
+/// <param name="InUse">Used by tensors.</param>
+/// <param name="Cached">Cached for reuse.</param>
+/// <param name="Peak">Peak used by tensors since <see cref="TorchRuntime.ResetPeak"/> or the start.</param>
+public readonly record struct HostMemory(long InUse, long Cached, long Peak);
+
 /// <summary>Use of the memory of a GPU, in bytes.</summary>
 /// <param name="InUse">Used by tensors of this process.</param>
 /// <param name="Cached">Cached for reuse by this process.</param>

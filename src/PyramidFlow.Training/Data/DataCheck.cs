@@ -136,7 +136,8 @@ public sealed class DataCheck(DataOptions options, int channels)
             annotations.Count(line => line.Text is not null), annotations.Count(line => line.Latent is not null), annotations.Count(line => line.TextFeatures is not null),
             new DataSet(usable).Counts,
             seconds.Length == 0 ? null : (seconds[0], seconds[(seconds.Length - 1) / 2], seconds[^1], seconds.Sum()),
-            lengths, ByLine(faults)) { Warnings = ByLine(warnings) };
+            lengths, ByLine(faults))
+        { Warnings = ByLine(warnings) };
     }
 
     private static List<DataFault> ByLine(FaultLog log) => [.. log.Faults.OrderBy(fault => fault.File, StringComparer.Ordinal).ThenBy(fault => fault.Line)];

@@ -10,12 +10,12 @@ namespace PyramidFlow.Generation;
 /// <summary>A LoRA the model had, in a file's notes.</summary>
 /// <param name="File">Name of its file, without the folder.</param>
 /// <param name="Weight">How much it counted.</param>
-/// <param name="Sha256">Hash of <see cref="Models.Lora.LoraPlace.Sha256"/>, by which the LoRA is known again; null where its files could not be read.</param>
+/// <param name="Sha256">SHA-256 of its weights and config, by which the LoRA is known again; null where its files could not be read.</param>
 public sealed record NotedLora(string File, double Weight, string? Sha256);
 
 /// <summary>A model of a training run that took the place of the checkpoint's, in a file's notes.</summary>
 /// <param name="Run">Name of the run's folder, without the folders around it.</param>
-/// <param name="Digest">Digest of config and weights (<see cref="FolderDigest"/>), by which they are known again: another one after further steps.</param>
+/// <param name="Digest">Digest of config and weights, by which they are known again: another one after further steps.</param>
 public sealed record NotedRun(string Run, string Digest)
 {
     /// <summary>The note of a model.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
@@ -7,9 +8,9 @@ namespace PyramidFlow.Generation;
 
 /// <summary>
 /// What can be asked of a generation. A value that is left null takes the checkpoint's own default (<see cref="PipelineSettings"/>) or is
-/// off. <see cref="SettingsTable"/> lists the settings among these with their names on the command line, in batch files, in REST and in
-/// the notes of a file: a new setting is a property here, a row there, and the place that uses it.
+/// off.
 /// </summary>
+// SettingsTable lists the settings among these with their names on the command line, in batch files, in REST and in the notes of a file: a new setting is a property here, a row there, and the place that uses it.
 public record GenerationOptions
 {
     /// <summary>What the video shows; empty only with an <see cref="Image"/>, <see cref="Video"/> or <see cref="Latents"/>.</summary>
@@ -97,12 +98,12 @@ public record GenerationOptions
     [JsonIgnore]
     public int Count { get; init; } = 1;
 
-    /// <summary>First frame to continue from (image to video), already of the requested size; interleaved RGB bytes.</summary>
+    /// <summary>First frame to continue from (image to video), already of the requested size; interleaved RGB bytes (<see cref="WithImage"/>).</summary>
     [JsonIgnore]
     public ReadOnlyMemory<byte>? Image { get; init; }
 
     /// <summary>
-    /// Frames to continue from, already of the requested size; interleaved RGB bytes. Where they are not 1 + a multiple of 8, the
+    /// Frames to continue from, already of the requested size; interleaved RGB bytes (<see cref="WithVideo"/>). Where they are not 1 + a multiple of 8, the
     /// last ones that are count.
     /// </summary>
     [JsonIgnore]
@@ -122,6 +123,14 @@ public record GenerationOptions
     /// <summary>The savings that were asked for; exact where none was.</summary>
     [JsonIgnore]
     public Approximations Approximations => Approximations.Of(ReusePrefix, GuidanceEvery, Solver);
+
+    /// <summary>The same with a picture as the first frame, whose size the video has.</summary>
+    /// <param name="image">The picture, such as <see cref="ImageReader"/> reads it from a file or a stream.</param>
+    public GenerationOptions WithImage(RgbImage image) => this with { Image = image.Pixels, Width = image.Width, Height = image.Height };
+
+    /// <summary>The same with frames to continue from, whose size the video has.</summary>
+    /// <param name="frames">The frames, such as <see cref="VideoTail"/> reads them from a file.</param>
+    public GenerationOptions WithVideo(VideoFrames frames) => this with { Video = frames.Rgb, Width = frames.Width, Height = frames.Height };
 
     /// <summary>Fills in the checkpoint's defaults and checks every value. No weights are needed.</summary>
     /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>
@@ -161,11 +170,7 @@ public sealed record ConditioningInput(ConditioningKind Kind, int Frames)
 /// <summary>Guidance that falls from unit to unit.</summary>
 /// <param name="Alpha">Fall of the scale for each unit, 0 or more.</param>
 /// <param name="Minimum">Least scale, 0 or more.</param>
-public readonly record struct LinearGuidance(double Alpha, double Minimum)
-{
-    /// <summary>From a pair.</summary>
-    public static implicit operator LinearGuidance((double Alpha, double Minimum) pair) => new(pair.Alpha, pair.Minimum);
-}
+public readonly record struct LinearGuidance(double Alpha, double Minimum);
 
 /// <summary>Pixels of a frame.</summary>
 /// <param name="Width">Pixels.</param>

@@ -4,7 +4,7 @@ namespace PyramidFlow.Generation;
 
 /// <summary>
 /// A generation. Enumerating it starts it and returns its frames unit by unit, while later ones are still being made. It
-/// works on a thread of its own; leaving the enumeration early stops it within one step. Enumerating it again makes the same frames again.
+/// works on a thread of its own; leaving the enumeration early stops it within one step. It can be enumerated once.
 /// </summary>
 public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 {
@@ -15,6 +15,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     private readonly Work work;
     private readonly CancellationToken[] cancels;
     private readonly Lock warnings = new();
+    private int readers;
 
     internal GenerationRun(IReadOnlyList<GenerationSettings> items, RunTurns turns, Work work, params CancellationToken[] cancels)
     {
@@ -49,9 +50,12 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 
     /// <summary>Starts the run when the first frame is asked for; one at a time of a pipeline, the others wait.</summary>
     /// <param name="cancellationToken">Stops it within one step.</param>
-    /// <exception cref="InvalidOperationException">Thrown with the first frame: it is begun in the loop of another run of the same pipeline, which could never end.</exception>
-    public IAsyncEnumerator<VideoChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
-        new Reader(turns, MakeAsync(cancellationToken));
+    /// <exception cref="InvalidOperationException">
+    /// It was enumerated before; or, with the first frame, it is begun in the loop of another run of the same pipeline, which could never end.
+    /// </exception>
+    public IAsyncEnumerator<VideoChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default) => Interlocked.Exchange(ref readers, 1) == 0
+        ? new Reader(turns, MakeAsync(cancellationToken))
+        : throw new InvalidOperationException("this run was enumerated before: keep its frames, or call GenerateAsync again to make them again");
 
     private async IAsyncEnumerator<VideoChunk> MakeAsync(CancellationToken cancellationToken)
     {

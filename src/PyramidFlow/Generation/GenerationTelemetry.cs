@@ -9,7 +9,7 @@ namespace PyramidFlow.Generation;
 /// </summary>
 public static class GenerationTelemetry
 {
-    /// <summary>Name of the <see cref="ActivitySource"/> and of the <see cref="Meter"/>.</summary>
+    /// <summary>Name of the <see cref="ActivitySource"/> and of the <see cref="System.Diagnostics.Metrics.Meter"/>.</summary>
     public const string Name = "PyramidFlow";
 
     private static readonly ActivitySource Source = new(Name);

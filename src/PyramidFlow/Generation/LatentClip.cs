@@ -119,15 +119,13 @@ public static class LatentFile
 
     /// <summary>Reads latents.</summary>
     /// <param name="path">A file of <see cref="Write"/>.</param>
-    /// <param name="metadata">All metadata of the file.</param>
     /// <exception cref="CheckpointException">The file is missing, damaged, holds no latents, or numbers that are not finite.</exception>
-    public static LatentClip Read(string path, out IReadOnlyDictionary<string, string> metadata)
+    public static LatentClip Read(string path)
     {
         using var file = SafetensorsFile.Open(path);
         using var scope = new TensorScope();
         if (!file.Entries.TryGetValue(Key, out var entry) || entry.Shape is not [1, > 0, > 0, > 0, > 0] || !entry.Type.IsFloatingPoint())
             throw CheckpointFault.NoLatents(path);
-        metadata = file.Metadata;
         var known = file.Metadata;
         double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && PlainNumber.TryReal(text, out var value)
             ? value
@@ -136,5 +134,14 @@ public static class LatentFile
         if (!latents.AllFinite())
             throw CheckpointFault.LatentsNotFinite(path, Key);
         return LatentClip.Of(latents, new LatentNormalization(values[0], values[1], values[2], values[3]));
+    }
+
+    /// <summary>Reads all metadata of a file, and none of its latents.</summary>
+    /// <param name="path">A file of <see cref="Write"/>.</param>
+    /// <exception cref="CheckpointException">The file is missing or damaged.</exception>
+    public static IReadOnlyDictionary<string, string> ReadMetadata(string path)
+    {
+        using var file = SafetensorsFile.Open(path);
+        return file.Metadata;
     }
 }

@@ -33,6 +33,11 @@ public sealed record RgbImage
     public ReadOnlyMemory<byte> Pixels { get; }
 }
 
+/// <summary>Size of a picture.</summary>
+/// <param name="Width">Pixels.</param>
+/// <param name="Height">Pixels.</param>
+public readonly record struct PictureSize(int Width, int Height);
+
 /// <summary>
 /// Reads still pictures (PNG, JPEG, WebP, AVIF, GIF, TIFF, BMP and the like, detected by content, not by name) of any depth and
 /// colour model, including CMYK. Applies rotation and pixel aspect ratio but no colour profiles; transparent parts become white;
@@ -78,14 +83,14 @@ public static class ImageReader
     /// <param name="cancellationToken">Stops the decoder.</param>
     /// <param name="tools">The ffmpeg to run; null takes it from the environment.</param>
     /// <exception cref="MediaException">The file is missing, not a picture, damaged or too large.</exception>
-    public static async Task<(int Width, int Height)> MeasureAsync(string path, CancellationToken cancellationToken = default, FfmpegTools? tools = null)
+    public static async Task<PictureSize> MeasureAsync(string path, CancellationToken cancellationToken = default, FfmpegTools? tools = null)
     {
         var (width, height) = await OpenAsync(path, async source =>
         {
             var bytes = await ReadAllAsync(source, path, cancellationToken).ConfigureAwait(false);
             return (await ReadHeaderAsync(bytes, path, tools ?? FfmpegTools.FromEnvironment(), cancellationToken).ConfigureAwait(false)).Shown;
         }).ConfigureAwait(false);
-        return ((int)width, (int)height);
+        return new PictureSize((int)width, (int)height);
     }
 
     /// <summary>Reads a picture from a stream, such as an upload.</summary>

@@ -85,7 +85,7 @@ internal static class CheckpointTargets
     private static void Latents(string path)
     {
         using var scope = new TensorScope();
-        _ = LatentFile.Read(path, out _);
+        _ = LatentFile.Read(path);
     }
 
     // Settings beside a LoRA whose matrices are fine.

@@ -223,7 +223,18 @@ public sealed class FormTests : PageContext
         var before = Jobs.Add(VideoStatus.Completed);
         var draft = KeptDraft.Of(new Draft(), FakeVideoJobs.Sprites) with
         {
-            Prompt = Circle, Mode = DraftMode.Image, Units = 3, Width = "128", Height = "128", Steps = "4", VideoSteps = "3", Guidance = "6.5", VideoGuidance = "2", Seed = "42", KeepsSeed = true, From = before.Id,
+            Prompt = Circle,
+            Mode = DraftMode.Image,
+            Units = 3,
+            Width = "128",
+            Height = "128",
+            Steps = "4",
+            VideoSteps = "3",
+            Guidance = "6.5",
+            VideoGuidance = "2",
+            Seed = "42",
+            KeepsSeed = true,
+            From = before.Id,
         };
         JSInterop.Setup<string?>("pyramidflow.kept").SetResult(draft.ToJson());
         var page = Open();

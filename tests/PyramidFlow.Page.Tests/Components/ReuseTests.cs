@@ -26,7 +26,7 @@ public sealed class ReuseTests : PageContext
         VideoSteps = [3, 3, 3],
         Guidance = 6.5,
         VideoGuidance = 0,
-        LinearGuidance = (0.5, 1),
+        LinearGuidance = new(0.5, 1),
         FramesPerUnit = 2,
         HistoryWindow = 3,
         SampleImage = true,

@@ -55,7 +55,13 @@ public sealed class SpriteDitTrainerTests : IDisposable
         var transformer = SpriteRuns.Transformer with { UseTemporalCausal = false };
         var config = Config with
         {
-            Transformer = transformer, Objective = SpriteObjective.FullSequence, Batch = [2], Workers = 1, ImageShare = 0, Steps = 20, KeepSteps = [20],
+            Transformer = transformer,
+            Objective = SpriteObjective.FullSequence,
+            Batch = [2],
+            Workers = 1,
+            ImageShare = 0,
+            Steps = 20,
+            KeepSteps = [20],
         };
         using var data = runs.Latents(config);
         runs.Train(config, data, "whole");

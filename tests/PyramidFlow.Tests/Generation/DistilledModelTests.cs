@@ -11,7 +11,11 @@ public sealed class DistilledModelTests
 {
     private static readonly PipelineSettings Student = PipelineSettings.Released(ModelFamilies.Flux, "384p") with
     {
-        Steps = [2, 2, 2], VideoSteps = [2, 2, 2], Guidance = 0, VideoGuidance = 0, Distilled = new DistilledSettings(7, 5, 2),
+        Steps = [2, 2, 2],
+        VideoSteps = [2, 2, 2],
+        Guidance = 0,
+        VideoGuidance = 0,
+        Distilled = new DistilledSettings(7, 5, 2),
     };
 
     private static readonly GenerationOptions Request = new() { Prompt = "a cat", Frames = 17 };
@@ -48,7 +52,7 @@ public sealed class DistilledModelTests
     {
         foreach (var (request, setting, value) in new (GenerationOptions, string, object)[]
         {
-            (Request with { Guidance = 4 }, "guidance", 4.0), (Request with { VideoGuidance = 0.5 }, "video_guidance", 0.5), (Request with { LinearGuidance = (0.5, 2) }, "linear_guidance", (LinearGuidance)(0.5, 2)),
+            (Request with { Guidance = 4 }, "guidance", 4.0), (Request with { VideoGuidance = 0.5 }, "video_guidance", 0.5), (Request with { LinearGuidance = new(0.5, 2) }, "linear_guidance", new LinearGuidance(0.5, 2)),
         })
         {
             var error = Assert.Throws<RequestException>(() => request.Resolve(Student));

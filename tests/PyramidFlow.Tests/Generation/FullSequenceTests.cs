@@ -21,7 +21,7 @@ public class FullSequenceTests
 
     [Fact]
     public void Linear_guidance_begins_with_the_whole_scale() =>
-        Assert.Equal([6.0], new GenerationOptions { Prompt = "a cat", Guidance = 6, LinearGuidance = (0.5, 2) }.Resolve(Settings).Sampling.Guidance);
+        Assert.Equal([6.0], new GenerationOptions { Prompt = "a cat", Guidance = 6, LinearGuidance = new(0.5, 2) }.Resolve(Settings).Sampling.Guidance);
 
     [Fact]
     public void A_clip_longer_than_the_trained_ones_is_warned_of() =>

@@ -120,7 +120,7 @@ public sealed class GenerationPlanTests(TinyPipeline tiny) : IClassFixture<TinyP
             "steps" => request with { Steps = [1, 2] },
             "video_steps" => request with { VideoSteps = [0, 1, 1] },
             "guidance" => request with { Guidance = -1 },
-            "linear_guidance" => request with { LinearGuidance = (double.NaN, 2) },
+            "linear_guidance" => request with { LinearGuidance = new(double.NaN, 2) },
             "history" => request with { HistoryWindow = -1 },
             "frames_per_unit" => request with { FramesPerUnit = 2000 },
             "fps" => request with { FramesPerSecond = 1000 },

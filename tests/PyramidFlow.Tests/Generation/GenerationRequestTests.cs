@@ -28,8 +28,8 @@ public class GenerationRequestTests
         { Request with { Prompt = "  " }, "prompt_empty", "prompt", "" },
         { Request with { Guidance = -1 }, "guidance_out_of_range", "guidance", "value=-1 least=0" },
         { Request with { VideoGuidance = double.NaN }, "guidance_out_of_range", "video_guidance", "value=NaN least=0" },
-        { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "guidance_out_of_range", "linear_guidance", "value=Infinity least=0" },
-        { Request with { LinearGuidance = (0.5, -2) }, "guidance_out_of_range", "linear_guidance", "value=-2 least=0" },
+        { Request with { LinearGuidance = new(double.PositiveInfinity, 2) }, "guidance_out_of_range", "linear_guidance", "value=Infinity least=0" },
+        { Request with { LinearGuidance = new(0.5, -2) }, "guidance_out_of_range", "linear_guidance", "value=-2 least=0" },
         { Request with { ReusePrefix = 0 }, "reuse_prefix_out_of_range", "reuse_prefix", "value=0 least=1 most=1000" },
         { Request with { GuidanceEvery = -2 }, "guidance_every_out_of_range", "guidance_every", "value=-2 least=1 most=1000" },
         { Request with { FramesPerSecond = 241 }, "fps_out_of_range", "fps", "value=241 least=1 most=240" },
@@ -87,9 +87,9 @@ public class GenerationRequestTests
     [Fact]
     public void Linear_guidance_falls_to_its_minimum()
     {
-        var plan = (Request with { Frames = 33, Guidance = 3, LinearGuidance = (0.5, 2) }).Resolve(Released).Sampling;
+        var plan = (Request with { Frames = 33, Guidance = 3, LinearGuidance = new(0.5, 2) }).Resolve(Released).Sampling;
         Assert.Equal([3.0, 2.5, 2.0, 2.0, 2.0], plan.Guidance);
-        var off = (Request with { Frames = 17, Guidance = 0, LinearGuidance = (0.5, 2) }).Resolve(Released).Sampling;
+        var off = (Request with { Frames = 17, Guidance = 0, LinearGuidance = new(0.5, 2) }).Resolve(Released).Sampling;
         Assert.All(off.Guidance, Assert.Null);
     }
 

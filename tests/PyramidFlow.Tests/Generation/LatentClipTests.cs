@@ -14,10 +14,10 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
     [Fact]
     public async Task Going_on_from_the_latents_of_a_clip_gives_the_longer_clip()
     {
-        var whole = await tiny.Chunks(TinyPipeline.Request with { Frames = 25, LinearGuidance = (0.5, 1) });
-        var begun = await tiny.Chunks(TinyPipeline.Request with { Frames = 9, LinearGuidance = (0.5, 1) });
+        var whole = await tiny.Chunks(TinyPipeline.Request with { Frames = 25, LinearGuidance = new(0.5, 1) });
+        var begun = await tiny.Chunks(TinyPipeline.Request with { Frames = 9, LinearGuidance = new(0.5, 1) });
         var latents = LatentClip.Join([.. begun.Select(c => c.Latents!)]);
-        var further = TinyPipeline.Request with { Latents = latents, Frames = 16, LinearGuidance = (0.5, 1) };
+        var further = TinyPipeline.Request with { Latents = latents, Frames = 16, LinearGuidance = new(0.5, 1) };
         TinyPipeline.AssertSame(TinyPipeline.Bytes(whole), await tiny.Frames(further));
         TinyPipeline.AssertSame(TinyPipeline.Bytes(whole)[(9 * TinyPipeline.FrameBytes)..], await tiny.Frames(further with { NewFramesOnly = true }));
     }
@@ -39,7 +39,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         var run = tiny.Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 9 }, cancellationToken: Cancel);
         var latents = LatentClip.Join([.. (await TinyPipeline.Collect(run)).Select(c => c.Latents!)]);
         LatentFile.Write(folder.File("a.safetensors"), latents, run.Settings, new Dictionary<string, string> { ["comment"] = "é" });
-        var read = LatentFile.Read(folder.File("a.safetensors"), out var metadata);
+        var (read, metadata) = (LatentFile.Read(folder.File("a.safetensors")), LatentFile.ReadMetadata(folder.File("a.safetensors")));
         Assert.Equal(latents.Values.ToArray(), read.Values.ToArray());
         Assert.Equal((4, 2, 8, 8), (read.Channels, read.Frames, read.Height, read.Width));
         Assert.Equal(tiny.Pipeline.Settings.Latent, read.Normalization);
@@ -49,7 +49,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         Assert.DoesNotContain("reuse_prefix", metadata["settings"], StringComparison.Ordinal);
         var approximate = (TinyPipeline.Request with { ReusePrefix = 2, Solver = FlowSolvers.SecondOrder }).Resolve(tiny.Pipeline.Settings);
         LatentFile.Write(folder.File("b.safetensors"), latents, approximate);
-        LatentFile.Read(folder.File("b.safetensors"), out metadata);
+        metadata = LatentFile.ReadMetadata(folder.File("b.safetensors"));
         Assert.Contains("\"reuse_prefix\":2,\"solver\":\"second-order\"", metadata["settings"], StringComparison.Ordinal);
     }
 
@@ -59,9 +59,9 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         using var folder = new TemporaryFolder();
         using var scope = new TensorScope();
         SafetensorsWriter.Write(folder.File("a.safetensors"), [("weight", Tensor.Zeros([2]))]);
-        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(folder.File("a.safetensors"), out _)), "no_latents", ("file", folder.File("a.safetensors")));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(folder.File("a.safetensors"))), "no_latents", ("file", folder.File("a.safetensors")));
         SafetensorsWriter.Write(folder.File("b.safetensors"), [("latents", Tensor.Zeros([1, 4, 1, 8, 8]))]);
-        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(folder.File("b.safetensors"), out _)), "latents_lack", ("file", folder.File("b.safetensors")), ("key", "image_shift"));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(folder.File("b.safetensors"))), "latents_lack", ("file", folder.File("b.safetensors")), ("key", "image_shift"));
     }
 
     [Fact]

@@ -119,7 +119,7 @@ public sealed class NonFiniteTests : IDisposable
         var bytes = File.ReadAllBytes(path);
         BitConverter.GetBytes(number).CopyTo(bytes, bytes.Length - 8);
         File.WriteAllBytes(path, bytes);
-        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(path, out _)), "latents_not_finite", ("file", path), ("key", "latents"));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(path)), "latents_not_finite", ("file", path), ("key", "latents"));
     }
 
     [Theory]
@@ -132,7 +132,7 @@ public sealed class NonFiniteTests : IDisposable
         var path = folder.File("latents.safetensors");
         var metadata = new[] { "image_shift", "image_scale", "video_shift", "video_scale" }.ToDictionary(name => name, name => name == "video_scale" ? scale : "1");
         SafetensorsWriter.Write(path, [("latents", Tensor.Zeros([1, 4, 2, 8, 8]))], metadata);
-        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(path, out _)), "latents_lack", ("file", path), ("key", "video_scale"));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LatentFile.Read(path)), "latents_lack", ("file", path), ("key", "video_scale"));
     }
 
     [Fact]

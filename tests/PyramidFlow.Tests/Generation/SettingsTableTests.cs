@@ -24,7 +24,7 @@ public class SettingsTableTests
         VideoSteps = [2, 2, 2],
         Guidance = 6.5,
         VideoGuidance = 0,
-        LinearGuidance = (0.25, 1.5),
+        LinearGuidance = new(0.25, 1.5),
         FramesPerUnit = 2,
         HistoryWindow = 0,
         ReusePrefix = 2,

@@ -58,7 +58,7 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
     [Fact]
     public async Task Several_latent_frames_a_unit_stream_and_equal_what_is_decoded_at_once()
     {
-        var request = TinyPipeline.Request with { Frames = 33, FramesPerUnit = 2, LinearGuidance = (0.5, 2), Steps = [1, 2, 1] };
+        var request = TinyPipeline.Request with { Frames = 33, FramesPerUnit = 2, LinearGuidance = new(0.5, 2), Steps = [1, 2, 1] };
         var chunks = await tiny.Chunks(request);
         Assert.Equal([(0, 1), (1, 16), (17, 16)], chunks.Select(c => (c.FirstFrame, c.Count)));
         using var latents = tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel);

@@ -1,4 +1,5 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 
@@ -77,7 +78,7 @@ public sealed class VideoPipelineTests : IDisposable
         using var pipeline = VideoPipeline.Load(folder.Path);
         var image = new byte[64 * 64 * 3];
         new Random(3).NextBytes(image);
-        var request = Request with { Prompt = "", Image = image };
+        var request = (Request with { Prompt = "" }).WithImage(new RgbImage(64, 64, image));
         var chunks = await Collect(pipeline.GenerateAsync(request, cancellationToken: Cancel));
         Assert.Equal([1, 8, 8], chunks.Select(c => c.Count));
         var darker = image.Select(b => (byte)(b / 2)).ToArray();
@@ -176,6 +177,7 @@ public sealed class VideoPipelineTests : IDisposable
         using var pipeline = VideoPipeline.Load(folder.Path);
         var run = pipeline.GenerateAsync(Request with { Prompt = string.Concat(Enumerable.Repeat("a cat and a dog ", 100)), Frames = 1 }, cancellationToken: Cancel);
         await Collect(run);
+        Assert.Contains("GenerateAsync again", (await Assert.ThrowsAsync<InvalidOperationException>(() => Collect(run))).Message, StringComparison.Ordinal);
         Assert.Contains(run.Warnings, w => w.Contains("reads only the first 128", StringComparison.Ordinal));
         var plain = pipeline.GenerateAsync(Request with { Frames = 1 }, cancellationToken: Cancel);
         await Collect(plain);

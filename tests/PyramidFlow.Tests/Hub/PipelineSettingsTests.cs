@@ -62,8 +62,16 @@ public sealed class PipelineSettingsTests
         var written = PipelineSettings.Released(ModelFamilies.Flux, "384p") with
         {
             Latent = new LatentNormalization(0.1, 1 / 3.0, -0.7, 1.5),
-            PromptSuffix = "", NegativePrompt = "\"blurry\" é", Width = 64, Height = 96, Frames = 17,
-            FramesPerSecond = 12.5, Steps = [1, 2], VideoSteps = [3, 4], Guidance = 2.5, VideoGuidance = 0,
+            PromptSuffix = "",
+            NegativePrompt = "\"blurry\" é",
+            Width = 64,
+            Height = 96,
+            Frames = 17,
+            FramesPerSecond = 12.5,
+            Steps = [1, 2],
+            VideoSteps = [3, 4],
+            Guidance = 2.5,
+            VideoGuidance = 0,
         };
         written.Write(path);
         var read = PipelineSettings.Read(path, PipelineSettings.Released(ModelFamilies.Sd3, "768p"));

@@ -38,7 +38,7 @@ public sealed class OrientationTests : IDisposable
 
         Assert.Equal(orientation < 5 ? (64, 32) : (32, 64), (read.Width, read.Height));
         Assert.Equal(("red", "green"), (Colour(read, first), Colour(read, second)));
-        Assert.Equal((read.Width, read.Height), await ImageReader.MeasureAsync(path, Ct));
+        Assert.Equal(new PictureSize(read.Width, read.Height), await ImageReader.MeasureAsync(path, Ct));
     }
 
     [Fact]

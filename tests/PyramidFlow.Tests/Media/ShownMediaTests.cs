@@ -61,7 +61,7 @@ public sealed class ShownMediaTests : IDisposable
         var own = await ImageReader.ReadAsync(path, cancellationToken: Ct);
         var covered = await ImageReader.ReadAsync(path, 64, 64, Ct);
 
-        Assert.Equal((256, 256), await ImageReader.MeasureAsync(path, Ct));
+        Assert.Equal(new PictureSize(256, 256), await ImageReader.MeasureAsync(path, Ct));
         Assert.Equal((256, 256), (own.Width, own.Height));
         Assert.InRange(Extent(own), (116, 116), (124, 124));
         Assert.InRange(Extent(covered), (28, 28), (32, 32));
@@ -213,7 +213,7 @@ public sealed class ShownMediaTests : IDisposable
         var read = await ImageReader.ReadAsync(folder.File("a.tiff"), cancellationToken: Ct);
 
         Assert.Equal((160, 96), (read.Width, read.Height));
-        Assert.Equal((160, 96), await ImageReader.MeasureAsync(folder.File("a.tiff"), Ct));
+        Assert.Equal(new PictureSize(160, 96), await ImageReader.MeasureAsync(folder.File("a.tiff"), Ct));
         Assert.All(read.Pixels.ToArray(), value => Assert.InRange(value, 0xA0 - 2, 0xA0 + 2));
     }
 

@@ -1,12 +1,15 @@
 using System.Diagnostics;
+using System.Text.RegularExpressions;
 using PyramidFlow.Testing;
 
-namespace PyramidFlow.Cli.Tests;
+namespace PyramidFlow.Page.Tests.Packages;
 
-/// <summary>The packages of what is built, in a feed outside the repository, and the samples built from it; made once for all tests.</summary>
-public sealed class PackedFeed : IAsyncLifetime
+/// <summary>The packages of what is built, in a feed outside the repository, and the samples and the tool from it; made once for all tests.</summary>
+public sealed partial class PackedFeed : IAsyncLifetime
 {
     private readonly TemporaryFolder folder = new();
+    private Process? web;
+    private Uri? address;
 
     /// <summary>Another one for each run, so that nothing is taken from a folder of packages.</summary>
     public string Version { get; } = $"0.1.0-test.{Environment.ProcessId}";
@@ -32,13 +35,37 @@ public sealed class PackedFeed : IAsyncLifetime
               <fallbackPackageFolders><clear /><add key="machine" value="{Packages}" /></fallbackPackageFolders>
             </configuration>
             """);
-        await RunAsync("dotnet", Place("samples"), "build", "-c", "Release", "-v", "quiet", "-nologo", "-nodeReuse:false", "Samples.slnx", $"-p:PyramidFlowVersion={Version}", "-p:UseSharedCompilation=false");
+        // One process for three small programs, and the compiler that has built the tests: to start others would take longer than their work.
+        var samplesBuilt = RunAsync("dotnet", Place("samples"), "build", "-c", "Release", "-v", "quiet", "-nologo", "-m:1", "-nodeReuse:false", "Samples.slnx", $"-p:PyramidFlowVersion={Version}");
+        var toolInstalled = RunAsync("dotnet", Place("samples"), "tool", "install", "PyramidFlow.Tool", "--version", Version, "--tool-path", Place("tool"), "--configfile", Place("samples", "nuget.config"));
+        await Task.WhenAll(samplesBuilt, toolInstalled);
     }
 
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
+        if (web is not null)
+        {
+            web.Kill();
+            await web.WaitForExitAsync(CancellationToken.None);
+            web.Dispose();
+        }
+
         folder.Dispose();
-        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Where the web sample listens; started by the first call.</summary>
+    public async Task<Uri> WebAsync()
+    {
+        if (address is not null)
+            return address;
+        web = Process.Start(Begin("dotnet", Place("samples", "AspNetCore"), Program("AspNetCore"), "--urls", "http://127.0.0.1:0"))!;
+        var errors = web.StandardError.ReadToEndAsync(CancellationToken.None);
+        Match listening;
+        do
+            listening = Listening().Match(await web.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) ?? throw new InvalidOperationException(await errors));
+        while (!listening.Success);
+        _ = web.StandardOutput.ReadToEndAsync(CancellationToken.None);
+        return address = new Uri(listening.Value);
     }
 
     /// <summary>Path of something outside the repository.</summary>
@@ -68,6 +95,9 @@ public sealed class PackedFeed : IAsyncLifetime
             start.Environment.Remove(name);
         return start;
     }
+
+    [GeneratedRegex(@"http://127\.0\.0\.1:\d+")]
+    private static partial Regex Listening();
 
     private static string Packages => Environment.GetEnvironmentVariable("NUGET_PACKAGES") is { Length: > 0 } named ? named
         : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
