@@ -75,7 +75,7 @@ public sealed class SpriteDistillTests : IDisposable
         folder.Write("c.json", """{ "start_from": "sprites", "new_weights": true, "distill": { "rounds": [4] } }""");
         FaultAssert.Is(Assert.Throws<TrainingException>(() => SpriteTraining.RunDistill(folder.File("c.json"), folder.File("run"), null, CancellationToken.None)), "distill_without_model", ("file", folder.File("c.json")));
         var committed = CommittedConfig.Path("sprites-distill.json");
-        Assert.Equal([4, 2], SpriteDitConfig.Load(committed).Distill!.Rounds);
+        Assert.Equal([2], SpriteDitConfig.Load(committed).Distill!.Rounds);
         FaultAssert.Is(Assert.Throws<TrainingException>(() => SpriteTraining.PlanDit(committed, DitKind.Lora, 1)), "config_of_distillation", ("file", committed));
     }
 
@@ -83,7 +83,7 @@ public sealed class SpriteDistillTests : IDisposable
     public void A_plan_counts_the_teacher()
     {
         var committed = CommittedConfig.Path("sprites-distill.json");
-        var plan = SpriteTraining.PlanDit(committed, DitKind.Distill, 1).Plan;
+        var plan = SpriteTraining.PlanDit(new TrainingConfigSource(committed, [ConfigSetting.Parse("distill={\"guidance\":3,\"rounds\":[4,2]}")]), DitKind.Distill, 1).Plan;
         var plain = SpriteTraining.PlanDit(new TrainingConfigSource(committed, [ConfigSetting.Parse("distill=null")]), DitKind.Whole, 1).Plan;
 
         // Three passes of the student, and of the teacher four in the first round and two in the second.
