@@ -23,6 +23,9 @@ public sealed class CheckpointException : PyramidFlowException
     {
     }
 
+    /// <summary>Whether a LoRA of a request is at fault, and not the model or a LoRA that it was loaded with.</summary>
+    internal bool IsOfRequestedLora { get; set; }
+
     private static string OneLine(string message) =>
         string.Concat(message.Take(MaxLength).Select(c => char.IsControl(c) ? '?' : c)) + (message.Length > MaxLength ? "..." : "");
 }

@@ -259,6 +259,10 @@ internal static partial class CheckpointFault
         new("lora_not_finite", $"{file}: {key} holds a number that is not finite: the file is damaged, or its training failed; take another copy or an earlier one", null,
             ("file", file), ("key", key));
 
+    /// <summary>The error for a process that is not at fault itself.</summary>
+    public static CheckpointException LoraRefusedElsewhere() =>
+        new("lora_refused_elsewhere", "another of the processes that make the video together cannot add a LoRA: its log says why; leave the LoRA out") { IsOfRequestedLora = true };
+
     /// <summary>The error for settings of a LoRA that another program wrote.</summary>
     /// <param name="file">The file, or the file and the part of it.</param>
     /// <param name="reason">What is wrong, with the key.</param>

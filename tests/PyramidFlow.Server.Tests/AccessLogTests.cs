@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
@@ -41,6 +42,21 @@ public sealed class AccessLogTests
             using var answer = await client.SendAsync(request, Cancel);
             return answer.StatusCode;
         }
+    }
+
+    [Theory]
+    [InlineData(false, false, "500")]
+    [InlineData(true, false, "499")]
+    [InlineData(false, true, "200")]
+    public async Task A_request_that_ends_in_an_exception_is_logged_as_a_fault_or_as_left_and_a_long_method_is_shortened(bool isGone, bool isAnswered, string status)
+    {
+        using var log = new Lines();
+        using var logs = LoggerFactory.Create(logging => logging.AddProvider(log));
+        var access = new AccessLog(_ => isAnswered ? Task.CompletedTask : throw new InvalidOperationException("a fault"), logs.CreateLogger<AccessLog>());
+        var context = new DefaultHttpContext { Request = { Method = new string('M', 300), Path = "/v1/videos" }, RequestAborted = new CancellationToken(isGone) };
+        var error = await Record.ExceptionAsync(() => access.InvokeAsync(context));
+        Assert.Equal(isAnswered, error is null);
+        Assert.StartsWith($"- - {new string('M', 20)}... /v1/videos {status} ", Assert.Single(log.All), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -125,10 +125,16 @@ public abstract partial class JobStoreTests : IAsyncLifetime
         var refused = await Assert.ThrowsAsync<JobException>(() => AddAsync(mostPerDay: 2));
         Assert.Equal(("too_many_today", JobFaultKind.RateLimit), (refused.Code, refused.Kind));
         Assert.InRange(refused.RetryAfterSeconds!.Value, 24 * 3600 - 600, 24 * 3600);
+        // The same before anything is added, which counts nothing.
+        var early = await Assert.ThrowsAsync<JobException>(() => Store.CheckDayAsync(new Owner("me"), 2, Cancel));
+        Assert.Equal("too_many_today", early.Code);
+        await Store.CheckDayAsync(new Owner("me"), 3, Cancel);
+        await Store.CheckDayAsync(new Owner("me"), int.MaxValue, Cancel);
         // A repeated request is none, another key has its own day, and the next day begins anew.
         await AddAsync("key", mostPerDay: 2);
         await AddAsync(owner: "somebody else", mostPerDay: 2);
         await ExecuteAsync("UPDATE days SET since = since - 86400001");
+        await Store.CheckDayAsync(new Owner("me"), 2, Cancel);
         await AddAsync(mostPerDay: 2);
         await AddAsync(mostPerDay: 2);
         await Assert.ThrowsAsync<JobException>(() => AddAsync(mostPerDay: 2));
@@ -353,6 +359,21 @@ public sealed class SqliteJobStoreTests : JobStoreTests
     private readonly TemporaryFolder folder = new();
 
     private protected override Task<SqlDialect> OpenAsync() => Task.FromResult<SqlDialect>(new SqliteDialect(folder.File("jobs.db")));
+
+    // As many values as no query of this database takes.
+    [Fact]
+    public async Task As_many_sets_of_LoRAs_as_users_think_of_keep_no_worker_from_its_job()
+    {
+        const int sets = 33_000;
+        var first = await AddAsync(loras: ["0"]);
+        await ExecuteAsync($"""
+            INSERT INTO videos (id, owner, seq, revision, status, model, loras, work, created, request)
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {sets})
+            SELECT 'video_' || SUBSTR(CAST(100000 + n.i AS TEXT) || '{new string('0', 32)}', 1, 32), owner, seq + n.i, revision, status, model, CAST(n.i AS TEXT), work, created, request FROM n, videos WHERE id = '{first.Id}'
+            """);
+        var named = Enumerable.Range(0, sets + 1).Select(i => i.ToString(System.Globalization.CultureInfo.InvariantCulture)).ToHashSet();
+        Assert.Equal(first.Id, (await Store.LeaseAsync("a", Models, Long, Cancel, named))!.Id);
+    }
 
     // Columns of other databases do not take such values.
     [Theory]

@@ -84,7 +84,6 @@ public sealed class LoraRequestTests : IAsyncLifetime
     {
         MadeUpLora.Write(folder.File("loras", "style.safetensors"), 1);
         MadeUpLora.Write(folder.File("loras", "panda", "adapter_model.safetensors"), 2);
-        MadeUpLora.Write(folder.File("outside.safetensors"), 3);
         folder.Write("loras/broken.safetensors", "nothing");
         folder.Write("loras/notes.txt", "style is mine");
         server = await TestServer.StartAsync(options => options with { LoraFolder = folder.File("loras") });
@@ -116,23 +115,6 @@ public sealed class LoraRequestTests : IAsyncLifetime
         Assert.Equal(styled.Pixels, (await EndedAsync(remix)).Pixels);
     }
 
-    [Theory]
-    [InlineData("unknown", "lora_unknown", "lora=unknown|known=broken, panda, style")]
-    [InlineData("../outside", "lora_unknown", "lora=../outside")]
-    [InlineData("style.safetensors", "lora_unknown", "lora=style.safetensors")]
-    [InlineData("panda/adapter_model", "lora_unknown", "")]
-    [InlineData("broken", "lora_of_other_model", "lora=broken|model=sprites")]
-    [InlineData("style:101", "lora_weight_beyond_limit", "lora=style|weight=101|most=100")]
-    [InlineData("style;style;style;style;style;style;style;style;style", "too_many_loras", "most=8")]
-    [InlineData("style:much", "value_invalid", "")]
-    public async Task What_the_folder_does_not_have_and_what_cannot_be_is_refused(string lora, string reason, string parameters)
-    {
-        using var answer = await server!.Client.PostAsJsonAsync("/v1/videos", new { prompt = "a circle", lora }, Cancel);
-        var problem = await TestServer.RefusedAsync(answer, HttpStatusCode.BadRequest, reason, parameters);
-        Assert.Equal("lora", problem.GetProperty("error").GetProperty("param").GetString());
-        Assert.DoesNotContain(folder.Path, problem.GetRawText(), StringComparison.Ordinal);
-    }
-
     [Fact]
     public async Task A_LoRA_that_is_gone_leaves_its_video_in_the_queue_which_says_so_and_comes_back()
     {
@@ -141,7 +123,9 @@ public sealed class LoraRequestTests : IAsyncLifetime
         File.Move(folder.File("loras", "style.safetensors"), folder.File("away.safetensors"));
         var worker = VideoWorkers.Build(new ServerOptions { DataFolder = alone.Data, Models = () => [new Domain.ModelFolder("sprites", Sprites.Folder)], LoraFolder = folder.File("loras") });
         await worker.StartAsync(Cancel);
-        Assert.Equal("worker", (await alone.UntilAsync(id, _ => alone.Services.GetRequiredService<JobFeed>().Queue.Workers.Count > 0)).GetProperty("waits_for").GetString());
+        // The worker is known, and it is known to lack the LoRA.
+        await TestServer.UntilAsync(() => Task.FromResult(alone.Services.GetRequiredService<JobFeed>().Queue.Workers.Count > 0));
+        Assert.Equal("worker", (await alone.GetAsync($"/v1/videos/{id}")).GetProperty("waits_for").GetString());
 
         File.Move(folder.File("away.safetensors"), folder.File("loras", "style.safetensors"));
         Assert.Equal("completed", (await alone.EndedAsync(id)).GetProperty("status").GetString());
@@ -161,5 +145,78 @@ public sealed class LoraRequestTests : IAsyncLifetime
         // The notes of two files may differ.
         var image = await Media.ImageReader.ReadAsync(folder.Write($"{id}.png", picture), 128, 128, Cancel);
         return (video, Convert.ToHexString(image.Pixels.ToArray()));
+    }
+}
+
+/// <summary>A server without a worker, and its LoRAs.</summary>
+public sealed class LoraFolderServer : IAsyncLifetime
+{
+    internal TemporaryFolder Folder { get; } = new();
+
+    internal TestServer Server { get; private set; } = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        MadeUpLora.Write(Folder.File("loras", "style.safetensors"), 1);
+        MadeUpLora.Write(Folder.File("loras", "panda", "adapter_model.safetensors"), 2);
+        MadeUpLora.Write(Folder.File("outside.safetensors"), 3);
+        Folder.Write("loras/broken.safetensors", "nothing");
+        Server = await TestServer.StartAsync(options => options with { LoraFolder = Folder.File("loras"), RunsWorker = false });
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Server.DisposeAsync();
+        Folder.Dispose();
+    }
+}
+
+/// <summary>LoRAs that cannot be asked for.</summary>
+public sealed class LoraRefusalTests(LoraFolderServer started) : IClassFixture<LoraFolderServer>
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData("unknown", "lora_unknown", "lora=unknown|known=broken, panda, style")]
+    [InlineData("../outside", "lora_unknown", "lora=../outside")]
+    [InlineData("style.safetensors", "lora_unknown", "lora=style.safetensors")]
+    [InlineData("panda/adapter_model", "lora_unknown", "")]
+    [InlineData("broken", "lora_of_other_model", "lora=broken|model=sprites")]
+    [InlineData("style:101", "lora_weight_beyond_limit", "lora=style|weight=101|most=100")]
+    [InlineData("style;style;style;style;style;style;style;style;style", "too_many_loras", "most=8")]
+    [InlineData("style:much", "value_invalid", "")]
+    public async Task What_the_folder_does_not_have_and_what_cannot_be_is_refused(string lora, string reason, string parameters)
+    {
+        using var answer = await started.Server.Client.PostAsJsonAsync("/v1/videos", new { prompt = "a circle", lora }, Cancel);
+        var problem = await TestServer.RefusedAsync(answer, HttpStatusCode.BadRequest, reason, parameters);
+        Assert.Equal("lora", problem.GetProperty("error").GetProperty("param").GetString());
+        Assert.DoesNotContain(started.Folder.Path, problem.GetRawText(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Settings_beside_a_LoRA_that_are_mended_make_it_fit()
+    {
+        using var folder = new TemporaryFolder();
+        var file = MadeUpLora.Write(folder.File("plain.safetensors"), 4);
+        using (var scope = new TensorScope())
+        {
+            // Without the metadata of this program, so that the settings beside it count.
+            using var source = Torch.Checkpoints.SafetensorsFile.Open(file);
+            Directory.CreateDirectory(folder.File("loras", "cat"));
+            Torch.Checkpoints.SafetensorsWriter.Write(folder.File("loras", "cat", "adapter_model.safetensors"), source.Entries.Keys.Select(key => (key, source.Read(key))));
+        }
+
+        folder.Write("loras/cat/adapter_config.json", """{"r": 3}""");
+        await using var server = await TestServer.StartAsync(options => options with { LoraFolder = folder.File("loras"), RunsWorker = false });
+        Assert.Equal(0, (await server.GetAsync("/v1/loras")).GetProperty("data").GetArrayLength());
+        using (var answer = await server.Client.PostAsJsonAsync("/v1/videos", new { prompt = "a circle", lora = "cat" }, Cancel))
+            await TestServer.RefusedAsync(answer, HttpStatusCode.BadRequest, "lora_of_other_model", "lora=cat|model=sprites");
+        await File.WriteAllTextAsync(folder.File("loras", "cat", "adapter_config.json"), """{"r": 2}""", Cancel);
+        Assert.Equal("cat", (await server.GetAsync("/v1/loras")).GetProperty("data")[0].GetProperty("id").GetString());
+
+        // A folder that cannot be read is no empty one.
+        Directory.Move(folder.File("loras"), folder.File("away"));
+        using var refused = await server.Client.PostAsJsonAsync("/v1/videos", new { prompt = "a circle", lora = "cat" }, Cancel);
+        await TestServer.RefusedAsync(refused, HttpStatusCode.ServiceUnavailable, "loras_unreadable");
     }
 }

@@ -1,5 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
 using PyramidFlow.Testing;
@@ -29,6 +30,26 @@ public sealed class ServiceFaultTests
         }
 
         Assert.True(ServiceFault.Failed(new CheckpointException("file_missing", "vae.safetensors does not exist")).Retry);
+    }
+
+    [Fact]
+    public void A_LoRA_is_the_users_fault_only_where_the_request_names_it()
+    {
+        using var folder = new TemporaryFolder();
+        using var scope = new TensorScope();
+        using var model = new Linear(2, 2);
+        using var loras = new LoraCache(model);
+        var file = folder.File("style.safetensors");
+        foreach (var (code, kind, retry) in new[] { ("file_missing", VideoError.Invalid, true), ("no_lora", VideoError.Invalid, false) })
+        {
+            var (error, again) = ServiceFault.Failed(Assert.Throws<CheckpointException>(() => loras.Use([new LoraUse(file)], 0, CancellationToken.None)));
+            Assert.Equal((kind, code, retry), (error.Code, error.Reason, again));
+            Assert.DoesNotContain(folder.Path, error.Message, StringComparison.Ordinal);
+            PyramidFlow.Torch.Checkpoints.SafetensorsWriter.Write(file, [("weight", Tensor.Ones([1]))]);
+        }
+
+        // One of the operator, with which the model was loaded.
+        Assert.Equal((VideoError.Internal, true), (ServiceFault.Failed(new CheckpointException("lora_misfit", file)).Error.Code, ServiceFault.Failed(new CheckpointException("lora_misfit", file)).Retry));
     }
 
     [Fact]

@@ -92,13 +92,14 @@ internal static partial class ServiceFault
     /// <summary>The reason of a failed attempt for the owner of the video, and whether another attempt may help.</summary>
     public static (VideoError Error, bool Retry) Failed(Exception cause)
     {
-        var (code, message, retry) = cause switch
+        var (kind, message, retry) = cause switch
         {
             JobException or RequestException => (VideoError.Invalid, cause.Message, false),
             NonFiniteException or CheckpointException { Code: CheckpointFault.WeightNotFiniteCode } =>
                 (VideoError.Internal, "the model gave numbers of which no picture can be made; whoever runs this service finds more in its log", false),
-            CheckpointException { Code: var lora } when lora.StartsWith("lora", StringComparison.Ordinal) =>
-                (VideoError.Invalid, "a LoRA cannot be added to this model: ask without it; whoever runs this service finds more in its log", false),
+            // A file that is away may be back at the next attempt.
+            CheckpointException { IsOfRequestedLora: true, Code: var code } =>
+                (VideoError.Invalid, "a LoRA cannot be added to this model: ask without it; whoever runs this service finds more in its log", code is "file_missing" or "file_unreadable"),
             // A folder that was unavailable for a moment may be back at the next attempt.
             CheckpointException => (VideoError.Internal, "the model cannot be loaded: its files are damaged or incomplete; whoever runs this service finds more in its log", true),
             ServiceException or Torch.Distributed.ProcessGroupException =>
@@ -107,7 +108,7 @@ internal static partial class ServiceFault
             MediaException or IOException or UnauthorizedAccessException => (VideoError.Storage, "the video could not be encoded or written: the disk may be full", true),
             _ => (VideoError.Internal, "the video could not be made because of a fault in this program; whoever runs this service finds more in its log", true),
         };
-        return (new VideoError(code, message) { Reason = (cause as PyramidFlowException)?.Code }, retry);
+        return (new VideoError(kind, message) { Reason = (cause as PyramidFlowException)?.Code }, retry);
     }
 }
 

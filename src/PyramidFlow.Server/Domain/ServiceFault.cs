@@ -328,9 +328,12 @@ internal static partial class ServiceFault
     {
         name = StrictText.OneLine(name, LongestName);
         return known.Count == 0
-            ? new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{name}': this service has none, leave lora out, or start it with --lora-folder", null, ("lora", name)) { Field = Lora }
+            ? new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{name}': this service has none, leave lora out", null, ("lora", name)) { Field = Lora }
             : new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{name}': use {string.Join(", ", known)}", null, ("lora", name), ("known", string.Join(", ", known))) { Field = Lora };
     }
+
+    public static JobException LorasUnreadable(Exception cause) =>
+        new(JobFaultKind.Unavailable, "loras_unreadable", "the LoRAs of this service cannot be read just now: try again in a moment, or leave lora out", cause) { Field = Lora };
 
     public static JobException LoraOfOtherModel(string name, string model) =>
         new(JobFaultKind.Invalid, "lora_of_other_model", $"the LoRA '{name}' does not fit the model '{model}': /v1/loras lists the models of each LoRA", null, ("lora", name), ("model", model)) { Field = Lora };

@@ -8,23 +8,31 @@ namespace PyramidFlow.Server.Http;
 /// </summary>
 internal sealed partial class AccessLog(RequestDelegate next, ILogger<AccessLog> log)
 {
-    private const int LongestPath = 200, Aborted = 499;
+    private const int LongestPath = 200, LongestMethod = 20, Aborted = 499;
 
     public async Task InvokeAsync(HttpContext context)
     {
         var (start, path) = (Stopwatch.GetTimestamp(), context.Request.Path.ToUriComponent());
+        var hasFailed = true;
         try
         {
             await next(context).ConfigureAwait(false);
+            hasFailed = false;
         }
         finally
         {
-            // Nothing was answered to a visitor who has gone before.
-            var status = context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted ? Aborted : context.Response.StatusCode;
-            LogRequest(log, context.Connection.RemoteIpAddress?.ToString() ?? "-", context.User.Identity is { IsAuthenticated: true, Name: { } name } ? name : "-", context.Request.Method,
-                path.Length > LongestPath ? path[..LongestPath] + "..." : path, status, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+            var (isGone, hasStarted, status) = (context.RequestAborted.IsCancellationRequested, context.Response.HasStarted, context.Response.StatusCode);
+            // The visitor left before the answer began.
+            if (isGone && !hasStarted)
+                status = Aborted;
+            else if (hasFailed && !isGone)
+                status = StatusCodes.Status500InternalServerError;
+            LogRequest(log, context.Connection.RemoteIpAddress?.ToString() ?? "-", context.User.Identity is { IsAuthenticated: true, Name: { } name } ? name : "-", Shortened(context.Request.Method, LongestMethod),
+                Shortened(path, LongestPath), status, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
         }
     }
+
+    private static string Shortened(string text, int most) => text.Length > most ? text[..most] + "..." : text;
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Address} {Key} {Method} {Path} {Status} {Milliseconds:F0} ms")]
     private static partial void LogRequest(ILogger log, string address, string key, string method, string path, int status, double milliseconds);

@@ -206,6 +206,7 @@ internal static class RateLimits
         {
             var limits = context.RequestServices.GetRequiredService<ServerLimits>();
             await store.CheckRequestsAsync(owner, limits.RequestsPerMinute, context.RequestAborted).ConfigureAwait(false);
+            await store.CheckDayAsync(owner, limits.VideosPerDay, context.RequestAborted).ConfigureAwait(false);
         }
 
         return await next(invocation).ConfigureAwait(false);

@@ -21,6 +21,10 @@ internal interface IJobStore : IAsyncDisposable
     /// <exception cref="JobException">As <see cref="CountRequestAsync"/>.</exception>
     Task CheckRequestsAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken);
 
+    /// <summary>Checks whether an owner may add a job today, without counting one; <see cref="AddAsync"/> counts.</summary>
+    /// <exception cref="JobException">The owner has added the maximum number of jobs within 24 hours, which begin with the first of them.</exception>
+    Task CheckDayAsync(Owner owner, int mostPerDay, CancellationToken cancellationToken);
+
     /// <summary>Adds a job to the queue; a known idempotency key returns the job of that key.</summary>
     /// <exception cref="JobException">The key was used for another request, or the owner has too many active jobs.</exception>
     Task<(VideoJob Job, bool IsNew)> AddAsync(NewJob job, CancellationToken cancellationToken);

@@ -108,3 +108,16 @@ internal static class JobSchema
         return version <= Version ? version : throw ServiceFault.QueueNewer(version, Version);
     }
 }
+
+/// <summary>Names of LoRAs in a column. No name of a LoRA has a line break.</summary>
+internal static class LoraNames
+{
+    /// <summary>Stands between two names.</summary>
+    public const char Separator = '\n';
+
+    /// <summary>The same text for the same names in any order.</summary>
+    public static string Join(IEnumerable<string> names) => string.Join(Separator, names.Distinct().Order(StringComparer.Ordinal));
+
+    /// <summary>The names of a text.</summary>
+    public static string[] Split(string text) => text.Split(Separator, StringSplitOptions.RemoveEmptyEntries);
+}

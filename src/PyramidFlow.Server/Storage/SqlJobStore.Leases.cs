@@ -13,6 +13,8 @@ internal sealed partial class SqlJobStore
     // The revision at which a job of the owner was leased last; 0 before the first. The owner with the least is next.
     private const string Served = "COALESCE((SELECT turns.served FROM turns WHERE turns.owner = videos.owner), 0)";
 
+    private const int MostLoraSets = 1000;
+
     private const string NoLease = "worker = NULL, lease_until = NULL, seconds_left = NULL";
 
     public async Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken, IReadOnlyCollection<string>? loras = null)
@@ -38,8 +40,9 @@ internal sealed partial class SqlJobStore
             return null;
         var (ofModels, named) = In("model", models);
         var waiting = $"FROM videos WHERE status = '{Queued}' AND {Named} AND not_before <= {dialect.Now} AND model {ofModels}";
-        // Of the LoRAs that jobs have together, those of which this worker has all.
-        string[] able = [.. (await TextsAsync($"SELECT DISTINCT loras {waiting}", named, cancellationToken).ConfigureAwait(false)).Where(wanted => LoraNames.Split(wanted).All(loras.Contains))];
+        // Sets of LoRAs in the queue that this worker has completely. Users make as many as they like, and databases limit the values of a query.
+        string[] able = [.. (await TextsAsync($"SELECT loras {waiting} GROUP BY loras ORDER BY MIN(seq)", named, cancellationToken).ConfigureAwait(false))
+            .Where(wanted => LoraNames.Split(wanted).All(loras.Contains)).Take(MostLoraSets)];
         if (able.Length == 0)
             return null;
         var (ofLoras, wanted) = In("loras", able);
@@ -118,7 +121,7 @@ internal sealed partial class SqlJobStore
         await session.ExecuteAsync($"DELETE FROM videos WHERE status = '{Deleted}' AND completed < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
         // Owners without a video, such as those of removed keys, and days that are over.
         await session.ExecuteAsync("DELETE FROM turns WHERE owner NOT IN (SELECT owner FROM videos)", cancellationToken).ConfigureAwait(false);
-        await session.ExecuteAsync($"DELETE FROM days WHERE since < {dialect.Now} - {DayMilliseconds}", cancellationToken).ConfigureAwait(false);
+        await session.ExecuteAsync($"DELETE FROM days WHERE since < {dialect.Now} - {Days.Milliseconds}", cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync($"DELETE FROM workers WHERE seen < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }

@@ -33,8 +33,8 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             ("owner", job.Owner.Name)).ConfigureAwait(false);
         if (active >= job.MaxActive)
             throw ServiceFault.TooManyActive(active);
-        if (job.MaxPerDay < int.MaxValue)
-            await CountDayAsync(session, job, cancellationToken).ConfigureAwait(false);
+        if (job.MaxPerDay < int.MaxValue && !await CountAsync(session, Days, job.Owner, job.MaxPerDay, cancellationToken).ConfigureAwait(false))
+            throw ServiceFault.DayIsFull(job.MaxPerDay, Math.Max(1, await SecondsLeftAsync(session, Days, job.Owner, job.MaxPerDay, cancellationToken).ConfigureAwait(false)));
         var rows = await session.RowsAsync(
             $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, work, created, idempotency_key, fingerprint, request) "
             + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
@@ -159,25 +159,6 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             : throw ServiceFault.IdempotencyKeyUsed();
     }
 
-    private const long MinuteMilliseconds = 60_000, DayMilliseconds = 24 * 60 * MinuteMilliseconds;
-
-    // A clock that was set back must not lock anybody out.
-    private string MinuteIsOver => $"(requests.since <= {dialect.Now} - {MinuteMilliseconds} OR requests.since > {dialect.Now})";
-
-    // Jobs that were deleted count too, so that deletion gives no others.
-    private async Task CountDayAsync(SqlSession session, NewJob job, CancellationToken cancellationToken)
-    {
-        var isOver = $"(days.since <= {dialect.Now} - {DayMilliseconds} OR days.since > {dialect.Now})";
-        var count = await session.ValueAsync<long>(
-            $"INSERT INTO days (owner, since, count) VALUES (@owner, {dialect.Now}, 1) ON CONFLICT (owner) DO UPDATE SET "
-            + $"count = CASE WHEN {isOver} THEN 1 ELSE days.count + 1 END, since = CASE WHEN {isOver} THEN {dialect.Now} ELSE days.since END RETURNING count",
-            cancellationToken, ("owner", job.Owner.Name)).ConfigureAwait(false);
-        if (count <= job.MaxPerDay)
-            return;
-        var wait = await session.ValueAsync<long>($"SELECT since + {DayMilliseconds} - {dialect.Now} FROM days WHERE owner = @owner", cancellationToken, ("owner", job.Owner.Name)).ConfigureAwait(false);
-        throw ServiceFault.DayIsFull(job.MaxPerDay, (int)Math.Clamp(wait / 1000, 1, DayMilliseconds / 1000));
-    }
-
     public async Task CountRequestAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken)
     {
         while (true)
@@ -185,13 +166,8 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             // Read first: repeated refused requests must not block writers.
             await CheckRequestsAsync(owner, mostPerMinute, cancellationToken).ConfigureAwait(false);
             await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
-            var count = await session.ValueAsync<long>(
-                $"INSERT INTO requests (owner, since, count) VALUES (@owner, {dialect.Now}, 1) ON CONFLICT (owner) DO UPDATE SET "
-                + $"count = CASE WHEN {MinuteIsOver} THEN 1 ELSE requests.count + 1 END, since = CASE WHEN {MinuteIsOver} THEN {dialect.Now} ELSE requests.since END "
-                + $"WHERE {MinuteIsOver} OR requests.count < @most RETURNING count",
-                cancellationToken, ("owner", owner.Name), ("most", (long)mostPerMinute)).ConfigureAwait(false);
-            // None: concurrent requests have used up the limit.
-            if (count == 0)
+            // Concurrent requests may have used up the limit.
+            if (!await CountAsync(session, Minutes, owner, mostPerMinute, cancellationToken).ConfigureAwait(false))
                 continue;
             await session.CommitAsync(cancellationToken).ConfigureAwait(false);
             return;
@@ -201,9 +177,43 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
     public async Task CheckRequestsAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
-        var wait = await session.ValueAsync<long>($"SELECT since + {MinuteMilliseconds} - {dialect.Now} FROM requests WHERE owner = @owner AND count >= @most AND NOT {MinuteIsOver}",
-            cancellationToken, ("owner", owner.Name), ("most", (long)mostPerMinute)).ConfigureAwait(false);
-        if (wait > 0)
-            throw ServiceFault.TooManyRequests((int)Math.Ceiling(wait / 1000.0));
+        if (await SecondsLeftAsync(session, Minutes, owner, mostPerMinute, cancellationToken).ConfigureAwait(false) is > 0 and var seconds)
+            throw ServiceFault.TooManyRequests(seconds);
     }
+
+    public async Task CheckDayAsync(Owner owner, int mostPerDay, CancellationToken cancellationToken)
+    {
+        if (mostPerDay == int.MaxValue)
+            return;
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        if (await SecondsLeftAsync(session, Days, owner, mostPerDay, cancellationToken).ConfigureAwait(false) is > 0 and var seconds)
+            throw ServiceFault.DayIsFull(mostPerDay, seconds);
+    }
+
+    // Counts one more of an owner, unless the limit is reached. Jobs that were deleted count too, so that deletion gives no others.
+    private async Task<bool> CountAsync(SqlSession session, CountedPeriod period, Owner owner, int most, CancellationToken cancellationToken)
+    {
+        var (table, isOver) = (period.Table, IsOver(period));
+        return await session.ValueAsync<long>(
+            $"INSERT INTO {table} (owner, since, count) VALUES (@owner, {dialect.Now}, 1) ON CONFLICT (owner) DO UPDATE SET "
+            + $"count = CASE WHEN {isOver} THEN 1 ELSE {table}.count + 1 END, since = CASE WHEN {isOver} THEN {dialect.Now} ELSE {table}.since END "
+            + $"WHERE {isOver} OR {table}.count < @most RETURNING count",
+            cancellationToken, ("owner", owner.Name), ("most", (long)most)).ConfigureAwait(false) > 0;
+    }
+
+    // Seconds until an owner who has reached the limit may go on; 0 where it is not reached.
+    private async Task<int> SecondsLeftAsync(SqlSession session, CountedPeriod period, Owner owner, int most, CancellationToken cancellationToken)
+    {
+        var wait = await session.ValueAsync<long>($"SELECT since + {period.Milliseconds} - {dialect.Now} FROM {period.Table} WHERE owner = @owner AND count >= @most AND NOT {IsOver(period)}",
+            cancellationToken, ("owner", owner.Name), ("most", (long)most)).ConfigureAwait(false);
+        return (int)Math.Ceiling(wait / 1000.0);
+    }
+
+    // A clock that was set back must not lock anybody out.
+    private string IsOver(CountedPeriod period) => $"({period.Table}.since <= {dialect.Now} - {period.Milliseconds} OR {period.Table}.since > {dialect.Now})";
+
+    private static readonly CountedPeriod Minutes = new("requests", 60_000), Days = new("days", 24 * 60 * 60_000);
+
+    // A table that counts for each owner from the first one of a period on.
+    private sealed record CountedPeriod(string Table, long Milliseconds);
 }

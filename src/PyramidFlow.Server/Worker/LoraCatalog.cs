@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
@@ -19,17 +18,17 @@ internal sealed partial class LoraCatalog(string? folder, ModelCatalog models, I
     private const string Extension = ".safetensors";
     private const int LongestName = 100;
 
-    // By file, its state, and model: why the LoRA does not fit; empty where it does.
-    private readonly ConcurrentDictionary<(string File, DateTime Written, long Length, string Model, string Folder), string> misfits = [];
+    // By the states of the LoRA's files and of the model's configuration: why the LoRA does not fit; empty where it does.
+    private readonly ConcurrentDictionary<(string Lora, string Model, string Folder, DateTime Written), string> misfits = [];
     private readonly ConcurrentDictionary<string, string> told = [];
 
-    /// <summary>Names of all LoRAs in order.</summary>
-    public IReadOnlyList<string> Names => [.. Places().Keys];
+    /// <summary>Names of all LoRAs in order; none while the folder cannot be read.</summary>
+    public IReadOnlyList<string> Names => [.. Places(out _).Keys];
 
-    /// <summary>All LoRAs that fit a model, by name.</summary>
+    /// <summary>All LoRAs that fit a model, by name; none while the folder cannot be read.</summary>
     public IReadOnlyList<VideoLora> All()
     {
-        var places = Places();
+        var places = Places(out _);
         if (places.Count == 0)
             return [];
         var (all, loras) = (models.All(), new List<VideoLora>());
@@ -60,19 +59,22 @@ internal sealed partial class LoraCatalog(string? folder, ModelCatalog models, I
 
     /// <summary>The same LoRAs with their paths.</summary>
     /// <param name="named">LoRAs with names in place of paths; null is none.</param>
-    /// <exception cref="JobException">One of them does not exist.</exception>
+    /// <exception cref="JobException">One of them does not exist, or the folder cannot be read.</exception>
     public IReadOnlyList<LoraUse>? Find(IReadOnlyList<LoraUse>? named)
     {
         if (named is not { Count: > 0 })
             return null;
-        var places = Places();
+        var places = Places(out var fault);
+        if (fault is not null)
+            throw ServiceFault.LorasUnreadable(fault);
         return [.. named.Select(lora => lora with { Path = places.GetValueOrDefault(lora.Path) ?? throw ServiceFault.LoraUnknown(lora.Path, [.. places.Keys]) })];
     }
 
     // Paths by name. A file goes before a folder of the same name.
-    private SortedDictionary<string, string> Places()
+    private SortedDictionary<string, string> Places(out Exception? fault)
     {
         var places = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        fault = null;
         if (folder is null)
             return places;
         try
@@ -86,6 +88,7 @@ internal sealed partial class LoraCatalog(string? folder, ModelCatalog models, I
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             Tell("", Sentence.First(e));
+            fault = e;
         }
 
         return places;
@@ -118,8 +121,8 @@ internal sealed partial class LoraCatalog(string? folder, ModelCatalog models, I
     {
         try
         {
-            var file = new FileInfo(LoraPlace.Find(path).File);
-            return misfits.GetOrAdd((file.FullName, file.LastWriteTimeUtc, file.Length, model.Id, model.Folder), _ => Compare(path, model));
+            var transformer = CheckpointFolder.Open(model.Folder).Transformer(model.Variant);
+            return misfits.GetOrAdd((LoraPlace.Find(path).State(), model.Id, model.Folder, File.GetLastWriteTimeUtc(transformer.ConfigFile)), _ => Compare(path, transformer));
         }
         catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException)
         {
@@ -127,12 +130,13 @@ internal sealed partial class LoraCatalog(string? folder, ModelCatalog models, I
         }
     }
 
-    private static string Compare(string path, VideoModel model)
+    private static string Compare(string path, ComponentFolder transformer)
     {
-        using var transformer = TransformerConfigs.Load(CheckpointFolder.Open(model.Folder).Transformer(model.Variant).ConfigFile).Build();
+        using var model = TransformerConfigs.Load(transformer.ConfigFile).Build();
+        model.Attach(transformer.OpenWeights());
         try
         {
-            LoraFile.CheckLayers(transformer, path);
+            LoraFile.CheckLayers(model, path);
             return "";
         }
         catch (CheckpointException e)
@@ -157,34 +161,4 @@ internal sealed partial class LoraCatalog(string? folder, ModelCatalog models, I
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The LoRA {Name} is left out: {Reason}")]
     private static partial void LogLeftOut(ILogger log, string name, string reason);
-}
-
-/// <summary>LoRAs as the notes of a video name them. Not thread-safe.</summary>
-internal sealed class NotedLoras
-{
-    private readonly Dictionary<(string Path, string? Digest), string?> hashes = [];
-
-    /// <summary>
-    /// Returns the LoRAs in the order of their addition. The hash of a file is computed once until the file changes. A LoRA whose files are away keeps its last hash; one that was never read has none.
-    /// </summary>
-    /// <param name="loras">The LoRAs with their paths.</param>
-    public IReadOnlyList<NotedLora> Of(IReadOnlyList<LoraUse> loras) =>
-        [.. loras.Select(lora => new NotedLora(Path.GetFileName(Path.TrimEndingDirectorySeparator(lora.Path)), lora.Weight, Hash(lora.Path)))];
-
-    // The weights may be in memory already, so an unavailable file must not stop the video.
-    private string? Hash(string path)
-    {
-        try
-        {
-            var place = LoraPlace.Find(path);
-            var key = (path, place.Digest());
-            if (!hashes.TryGetValue(key, out var hash))
-                hashes[key] = hash = place.Sha256();
-            return hashes[(path, null)] = hash;
-        }
-        catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException)
-        {
-            return hashes.GetValueOrDefault((path, null));
-        }
-    }
 }

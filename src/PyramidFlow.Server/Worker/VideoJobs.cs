@@ -31,6 +31,8 @@ internal sealed class VideoJobs(
             return await feed.PlaceAsync(earlier, cancellationToken).ConfigureAwait(false);
         // Counted before any work: requests that are refused later count too.
         await store.CountRequestAsync(owner, limits.RequestsPerMinute, cancellationToken).ConfigureAwait(false);
+        // The queue counts again when the job is added, because a long upload may lie between.
+        await store.CheckDayAsync(owner, limits.VideosPerDay, cancellationToken).ConfigureAwait(false);
         var source = await SourceAsync(owner, request, cancellationToken).ConfigureAwait(false);
         job = job with { Request = check.Complete(request) };
         var isNew = false;

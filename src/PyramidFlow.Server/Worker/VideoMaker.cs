@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using PyramidFlow.Generation;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Worker;
 
@@ -69,4 +71,34 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, Loaded
         VideoInputKind.Video => folder.InputVideo(id),
         _ => null,
     };
+}
+
+/// <summary>LoRAs as the notes of a video name them. Not thread-safe.</summary>
+internal sealed class NotedLoras
+{
+    private readonly Dictionary<(string Path, string? Digest), string?> hashes = [];
+
+    /// <summary>
+    /// Returns the LoRAs in the order of their addition. The hash of a file is computed once until the file changes. A LoRA whose files are away keeps its last hash; one that was never read has none.
+    /// </summary>
+    /// <param name="loras">The LoRAs with their paths.</param>
+    public IReadOnlyList<NotedLora> Of(IReadOnlyList<LoraUse> loras) =>
+        [.. loras.Select(lora => new NotedLora(Path.GetFileName(Path.TrimEndingDirectorySeparator(lora.Path)), lora.Weight, Hash(lora.Path)))];
+
+    // The weights may be in memory already, so an unavailable file must not stop the video.
+    private string? Hash(string path)
+    {
+        try
+        {
+            var place = LoraPlace.Find(path);
+            var key = (path, place.Digest());
+            if (!hashes.TryGetValue(key, out var hash))
+                hashes[key] = hash = place.Sha256();
+            return hashes[(path, null)] = hash;
+        }
+        catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException)
+        {
+            return hashes.GetValueOrDefault((path, null));
+        }
+    }
 }

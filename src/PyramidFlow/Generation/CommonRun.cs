@@ -1,4 +1,5 @@
 using System.Runtime.ExceptionServices;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Generation;
@@ -9,6 +10,7 @@ namespace PyramidFlow.Generation;
 /// </summary>
 internal sealed class CommonRun : IDisposable
 {
+    private readonly ProcessGroup? group;
     private readonly CommonStop? stops;
     private readonly CancellationToken cancellationToken;
     private readonly List<CancellationTokenRegistration> registrations = [];
@@ -21,7 +23,7 @@ internal sealed class CommonRun : IDisposable
     /// <exception cref="ProcessGroupException">An earlier run ended where the others could not know it.</exception>
     internal CommonRun(ProcessGroup? group, CancellationToken cancellationToken)
     {
-        (stops, this.cancellationToken) = (group?.Stops, cancellationToken);
+        (this.group, stops, this.cancellationToken) = (group, group?.Stops, cancellationToken);
         stops?.Begin();
         AskOn(cancellationToken);
     }
@@ -65,12 +67,31 @@ internal sealed class CommonRun : IDisposable
     }
 
     /// <summary>Does what no other process waits for; the result is null where it failed.</summary>
-    internal T? Do<T>(Func<T> work)
+    internal T? Do<T>(Func<T?> work)
         where T : class
     {
         T? result = null;
         Do(() => { result = work(); });
         return result;
+    }
+
+    /// <summary>Adds the LoRAs of a clip, each process for itself. All of them leave the run where it fails in one.</summary>
+    /// <param name="add">Adds them; null where this process needs none.</param>
+    /// <returns>Takes them off.</returns>
+    /// <exception cref="OperationCanceledException">It failed in a process; <see cref="Leave"/> gives the error to throw.</exception>
+    internal IDisposable? AddLoras(Func<IDisposable?> add)
+    {
+        const int whole = 2, refused = 1, failed = 0;
+        var result = Do(add);
+        var least = group?.Least(!HasFailed ? whole : fault is CheckpointException { IsOfRequestedLora: true } ? refused : failed)[0] ?? whole;
+        if (least == whole)
+            return result;
+        result?.Dispose();
+        // A process that only decodes has no error of its own.
+        if (least == refused)
+            fault ??= CheckpointFault.LoraRefusedElsewhere();
+        stops!.Follow();
+        throw new OperationCanceledException("one of the processes that make the video together cannot add its LoRAs");
     }
 
     /// <summary>A report whose failure stops all processes.</summary>

@@ -23,7 +23,7 @@ public sealed record GenerationPlan
 
     /// <summary>
     /// How the run works: the options that were asked for, and what they leave open. <see cref="PipelineOptions.Type"/> is not null, <see cref="PipelineOptions.Offload"/> is not
-    /// <see cref="Offload.Auto"/>; tiles, windows and blocks are those that a memory budget needs. All clips share it.
+    /// <see cref="Offload.Auto"/>; tiles, windows and blocks are those that a memory budget needs, and <see cref="PipelineOptions.LoraCacheBytes"/> is what it leaves. All clips share it.
     /// </summary>
     public PipelineOptions Placement { get; internal init; }
 
@@ -119,7 +119,7 @@ public sealed record GenerationPlan
         var type = ElementTypeChoice.Of(model, options).Type;
         options = options with { Type = type };
         if (options.MaxMemory is { } budget)
-            return MemoryBudget.Fit(model, clip, type, options, budget);
+            return Left(MemoryBudget.Fit(model, clip, type, options, budget), budget);
         if (device.Type == DeviceType.Cpu)
             return MemoryBudget.Place(model, clip, type, options, MachineMemory.Available(), MachineMemory.Total);
         // If a GPU's memory is unknown, offload models: it costs little.
@@ -129,6 +129,10 @@ public sealed record GenerationPlan
         var placed = MemoryBudget.Place(model, clip, type, options, usable, memory.Total);
         // Larger batches come before the history cache, which takes what is left.
         var enlarged = placed with { Sampler = placed.Sampler.EnlargedOn(device) with { HistoryBytes = 0 } };
-        return RunMemory.Of(model, clip, type, enlarged).Peak <= usable ? MemoryBudget.WithHistory(model, clip, type, options, enlarged, MemoryBudget.Spared(usable)) : placed;
+        return Left(RunMemory.Of(model, clip, type, enlarged).Peak <= usable ? MemoryBudget.WithHistory(model, clip, type, options, enlarged, MemoryBudget.Spared(usable)) : placed, usable);
+
+        // Kept weights with LoRAs come last: they have what everything else leaves.
+        PipelineOptions Left(PipelineOptions whole, long bytes) =>
+            whole with { LoraCacheBytes = Math.Max(0, Math.Min(options.LoraCacheBytes, bytes - RunMemory.Of(model, clip, type, whole).Peak)) };
     }
 }

@@ -126,14 +126,14 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     }
 
     /// <summary>Adds the LoRAs of a clip to the transformer. Disposing the result takes them off.</summary>
-    /// <param name="loras">The LoRAs; null is none.</param>
+    /// <param name="loras">The LoRAs, at least one.</param>
     /// <param name="budget">Most bytes of weights with LoRAs that stay in memory afterwards.</param>
+    /// <param name="cancellationToken">Checked before each layer.</param>
     /// <exception cref="CheckpointException">A LoRA is missing, damaged or one of another model; the transformer is as it was.</exception>
-    internal IDisposable? UseLoras(IReadOnlyList<LoraUse>? loras, long budget)
+    internal IDisposable UseLoras(IReadOnlyList<LoraUse> loras, long budget, CancellationToken cancellationToken)
     {
-        if (loras is not { Count: > 0 })
-            return null;
-        var use = Loras.Use(loras, budget);
+        MakeRoom(Transformer);
+        var use = Loras.Use(loras, budget, cancellationToken);
         if (Wider is not null)
             Wider.Loras = loras;
         return new LorasInUse(use, Wider);
@@ -271,7 +271,7 @@ internal sealed class WiderModels(ModelLoader loader, Device device) : IDisposab
         }
 
         if (Loras.Count > 0)
-            use ??= loras!.Use(Loras, budget: 0);
+            use ??= loras!.Use(Loras, budget: 0, CancellationToken.None);
         return transformer;
     }
 

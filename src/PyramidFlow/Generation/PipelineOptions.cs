@@ -38,7 +38,7 @@ public sealed record PipelineOptions
 
     /// <summary>
     /// Most bytes of weights with the LoRAs of clips (<see cref="GenerationOptions.Loras"/>) that stay in memory for later clips with the same LoRAs, which then need no time for them; 0 keeps none. A clip
-    /// whose LoRAs change more weights than that takes what it needs until it is made.
+    /// whose LoRAs change more weights than that takes what it needs until it is made. Where <see cref="MaxMemory"/> or the memory of a GPU leaves less beside a run, the rest is freed before it.
     /// </summary>
     public long LoraCacheBytes { get; init; } = 1_000_000_000;
 

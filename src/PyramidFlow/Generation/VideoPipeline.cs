@@ -72,7 +72,8 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
     /// <param name="settings">Defaults of requests.</param>
     public static VideoPipeline Of(PromptEncoder text, PyramidTransformer transformer, CausalVideoVae vae, PipelineSettings settings)
     {
-        var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device };
+        // Weights that the caller may change must not be kept with LoRAs added to them.
+        var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device, LoraCacheBytes = 0 };
         return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, isOwner: false);
     }
 
@@ -228,6 +229,7 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
         using var scope = new TensorScope();
         TorchRuntime.Threads = plan.Placement.Threads ?? threads;
         models.Arrange(plan.Placement.Offload);
+        models.Loras.Keep(LoraBytes(plan));
         foreach (var warning in plan.Clips.SelectMany(clip => clip.Warnings).Distinct())
             Log(warning);
         var parallel = plan.Placement.Parallel;
@@ -255,7 +257,6 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
         Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
-        using var loras = models.UseLoras(clip.Sampling.Options.Loras, options.LoraCacheBytes);
         var (run, sampling) = (plan.Placement, clip.Sampling);
         var decodes = write is not null || sampling.Window is not null;                              // a cut history begins with a decoded frame
         var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer, run.Parallel);
@@ -292,6 +293,13 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
             noise.Skip(sampling, channels, clip.GivenLatentFrames);
         for (var unit = clip.IsConditioned ? 1 : 0; unit < finished.Count; unit++)
             noise.SkipUnit(sampling, channels, sampling.FramesOf(unit));
+
+        // LoRAs: the sampled units have them. All processes leave the run where one cannot add them.
+        var mergeStop = run.Parallel is null ? stop : cancellationToken;
+        var isSampled = !sampler.OnlyTakes && finished.Count < sampling.Units;
+        using var loras = clip.Sampling.Options.Loras is { Count: > 0 } asked
+            ? common.AddLoras(() => isSampled ? models.UseLoras(asked, LoraBytes(plan), mergeStop) : null)
+            : null;
 
         // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
         using var fallback = sampler.Fallback(warn);
@@ -391,6 +399,9 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
             throw;
         }
     }
+
+    // Kept weights have what the plan leaves.
+    private long LoraBytes(GenerationPlan plan) => Math.Min(options.LoraCacheBytes, plan.Placement.LoraCacheBytes);
 
     // Only rank zero of several processes decodes and gives frames.
     private static bool IsFollower(GenerationPlan plan) => plan.Placement.Parallel is { Group.Rank: > 0 };

@@ -1,9 +1,11 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
 using PyramidFlow.Tests.Models.Transformers;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Tests.Generation;
@@ -173,6 +175,29 @@ public sealed class VideoParallelTests : IDisposable
         Assert.All(unguided, fault => FaultAssert.Is(fault!, "no_guidance_to_divide", ("ways", "guidance=2,timesteps=1,heads=1,decode=0")));
         var heads = await FaultsAsync(tiny, 3, _ => TinyPipeline.Request, new ParallelWays(1, 1, 3));
         Assert.All(heads, fault => FaultAssert.Is(fault!, "too_few_heads", ("heads", 2L)));
+    }
+
+    [Fact]
+    public async Task A_LoRA_that_cannot_be_added_ends_the_run_of_all_which_then_make_another_one()
+    {
+        using var tiny = new TinyPipeline();
+        using var scope = new TensorScope();
+        var (key, layer) = tiny.Pipeline.Models.Transformer.NamedParameters().First(named => named.Key.EndsWith("to_q.weight", StringComparison.Ordinal));
+        var (file, stem) = (folder.File("lora.safetensors"), key[..^".weight".Length]);
+        SafetensorsWriter.Write(file, [($"{stem}.lora_A.weight", Tensor.Ones([1, layer.Shape[1]])), ($"{stem}.lora_B.weight", Tensor.Ones([layer.Shape[0], 1]))]);
+        var request = TinyPipeline.Request with { Frames = 17, Loras = [new LoraUse(file)] };
+        var one = Floats(tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel));
+        var all = await TogetherAsync(3, (group, _) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ParallelWays.Parse("guidance=2,decode=1") } });
+            var fault = Record.Exception(() => pipeline.GenerateLatents(request with { Loras = [new LoraUse(file, 1e300)] }, cancellationToken: Cancel).Dispose());
+            return (Fault: fault, Latents: Floats(pipeline.GenerateLatents(request, cancellationToken: Cancel)));
+        });
+        // Rank zero decodes only, and adds none.
+        Assert.Equal(["lora_refused_elsewhere", "lora_too_large", "lora_too_large"], all.Select(each => Assert.IsType<CheckpointException>(each.Fault).Code));
+        Assert.All(all, each => Assert.True(Assert.IsType<CheckpointException>(each.Fault).IsOfRequestedLora));
+        Assert.All(all, each => Assert.Equal(all[0].Latents, each.Latents));
+        AssertClose(one, all[0].Latents, "a LoRA");
     }
 
     [Theory]

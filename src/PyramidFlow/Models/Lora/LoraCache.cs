@@ -21,8 +21,34 @@ internal sealed class LoraCache(Module model) : IDisposable
     /// <summary>Adds LoRAs, one after another. Disposing the result takes them off.</summary>
     /// <param name="loras">The LoRAs.</param>
     /// <param name="budget">Most bytes that are kept afterwards. Meanwhile no more are held either, unless these LoRAs alone need more.</param>
-    /// <exception cref="CheckpointException">A LoRA is missing, damaged or one of another model; the model is as it was.</exception>
-    public IDisposable Use(IReadOnlyList<LoraUse> loras, long budget)
+    /// <param name="cancellationToken">Checked before each layer.</param>
+    /// <exception cref="CheckpointException">
+    /// A LoRA is missing, damaged or one of another model; the model is as it was, and <see cref="CheckpointException.IsOfRequestedLora"/> is set.
+    /// </exception>
+    public IDisposable Use(IReadOnlyList<LoraUse> loras, long budget, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return Added(loras, budget, cancellationToken);
+        }
+        catch (CheckpointException e)
+        {
+            e.IsOfRequestedLora = true;
+            throw;
+        }
+    }
+
+    /// <summary>Frees the weights that were used longest ago until the rest takes no more than so many bytes.</summary>
+    public void Keep(long most)
+    {
+        for (var bytes = Bytes; kept.Count > 0 && bytes > most; kept.RemoveAt(0))
+        {
+            bytes -= kept[0].Bytes;
+            kept[0].Free();
+        }
+    }
+
+    private Turn Added(IReadOnlyList<LoraUse> loras, long budget, CancellationToken cancellationToken)
     {
         var key = string.Join('\n', loras.Select(KeyOf));
         if (kept.Find(weights => weights.Key == key) is { } known)
@@ -31,7 +57,7 @@ internal sealed class LoraCache(Module model) : IDisposable
             known.Cover();
         }
         else
-            known = Merged(key, loras, budget);
+            known = Merged(key, loras, budget, cancellationToken);
         kept.Add(known);
         return new Turn(this, known, budget);
     }
@@ -43,14 +69,20 @@ internal sealed class LoraCache(Module model) : IDisposable
         kept.Clear();
     }
 
-    // Its digest may miss a changed byte, which a file that is written anew does not.
     private static string KeyOf(LoraUse lora)
     {
         var place = LoraPlace.Find(lora.Path);
-        return FormattableString.Invariant($"{place.Digest()} {File.GetLastWriteTimeUtc(place.File).Ticks} {lora.Weight:R}");
+        try
+        {
+            return FormattableString.Invariant($"{place.State()} {lora.Weight:R}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw CheckpointFault.Unreadable(place.File, e);
+        }
     }
 
-    private LoraWeights Merged(string key, IReadOnlyList<LoraUse> loras, long budget)
+    private LoraWeights Merged(string key, IReadOnlyList<LoraUse> loras, long budget, CancellationToken cancellationToken)
     {
         var weights = new LoraWeights(key);
         try
@@ -59,8 +91,9 @@ internal sealed class LoraCache(Module model) : IDisposable
             {
                 LoraFile.Merge(model, lora.Path, lora.Weight, (target, merged) =>
                 {
+                    cancellationToken.ThrowIfCancellationRequested();
                     weights.Put(target, merged);
-                    Trim(budget - weights.Bytes);
+                    Keep(budget - weights.Bytes);
                 });
             }
 
@@ -74,21 +107,12 @@ internal sealed class LoraCache(Module model) : IDisposable
         }
     }
 
-    private void Trim(long most)
-    {
-        for (var bytes = Bytes; kept.Count > 0 && bytes > most; kept.RemoveAt(0))
-        {
-            bytes -= kept[0].Bytes;
-            kept[0].Free();
-        }
-    }
-
     private sealed class Turn(LoraCache cache, LoraWeights weights, long budget) : IDisposable
     {
         public void Dispose()
         {
             weights.Uncover();
-            cache.Trim(budget);
+            cache.Keep(budget);
         }
     }
 }
@@ -105,12 +129,13 @@ internal sealed class LoraWeights(string key)
     /// <summary>Bytes of the weights.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Puts a weight in place of that of the model.</summary>
+    /// <summary>Puts a weight in place of that of the model, which is freed where it can be read again.</summary>
     /// <param name="target">The weight of the model.</param>
     /// <param name="merged">The weight with another LoRA; belongs to this object from now on.</param>
     public void Put(Parameter target, Tensor merged)
     {
         target.Cover(TensorScope.Release(merged));
+        target.Release();
         if (changed.Remove(target, out var before))
             Free(before);
         else

@@ -49,16 +49,20 @@ internal static class LoraFile
         }
     }
 
-    /// <summary>Checks that a LoRA has layers of a model, with their shapes. Reads no matrix; the model needs no weights.</summary>
-    /// <param name="model">The model.</param>
+    /// <summary>Checks that a LoRA has layers of a model, with their shapes and a scale, and that none of these layers is int8. Reads no matrix of the LoRA or the model.</summary>
+    /// <param name="model">The model, with weights or attached to a checkpoint.</param>
     /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
-    /// <exception cref="CheckpointException">The file is missing or damaged, or is not a LoRA of this model.</exception>
+    /// <exception cref="CheckpointException">The file is missing or damaged, is not a LoRA of this model, or has a layer that is int8.</exception>
     public static void CheckLayers(Module model, string path)
     {
         var place = LoraPlace.Find(path);
+        using var noGrad = NoGrad.Begin();
         using var source = WeightsFile.Open(place.File);
-        LoraMetadata.Read(place);
-        Pairs(model, place.File, source);
+        var metadata = LoraMetadata.Read(place);
+        var pairs = Pairs(model, place.File, source);
+        RequireUnrounded(model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter), place.File, pairs);
+        foreach (var pair in pairs)
+            Scale(source, pair, metadata, source.Describe(pair.Down!).Shape[0]);
     }
 
     /// <summary>Merges a LoRA into the weights of a model permanently; several LoRAs add up.</summary>
@@ -87,8 +91,7 @@ internal static class LoraFile
         var pairs = Pairs(model, place.File, source);
         var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
         var metadata = LoraMetadata.Read(place);
-        if (pairs.Find(pair => parameters[pair.Layer + ".weight"].Type == ElementType.Int8) is { } rounded)
-            throw CheckpointFault.LoraOnInt8(place.File, rounded.Layer);
+        RequireUnrounded(parameters, place.File, pairs);
         foreach (var pair in pairs)
         {
             using var scope = new TensorScope();
@@ -117,6 +120,12 @@ internal static class LoraFile
         var alpha = Read(source, key).Item();
         return double.IsFinite(alpha) ? alpha / rank
             : throw CheckpointFault.LoraAlphaNotFinite(source.Name, key);
+    }
+
+    private static void RequireUnrounded(Dictionary<string, Parameter> parameters, string path, List<LoraPair> pairs)
+    {
+        if (pairs.Find(pair => parameters[pair.Layer + ".weight"].Type == ElementType.Int8) is { } rounded)
+            throw CheckpointFault.LoraOnInt8(path, rounded.Layer);
     }
 
     private static void RequireFinite(string path, params ReadOnlySpan<(string Key, Tensor Numbers)> matrices)
@@ -232,6 +241,12 @@ internal sealed record LoraPlace(string File, string? Config)
     /// <exception cref="IOException">A file is missing or cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">A file must not be read.</exception>
     public string Digest() => FolderDigest.OfFiles(Config is null ? [File] : [File, Config]);
+
+    /// <summary>The digest with the times of the files: the digest reads places of the files and may miss a changed byte, the times do not.</summary>
+    /// <exception cref="IOException">A file is missing or cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">A file must not be read.</exception>
+    public string State() => FormattableString.Invariant(
+        $"{Digest()} {System.IO.File.GetLastWriteTimeUtc(File).Ticks} {(Config is null ? 0 : System.IO.File.GetLastWriteTimeUtc(Config).Ticks)}");
 
     private static string InFolder(string folder)
     {
