@@ -181,10 +181,10 @@ public sealed class VideoParallelTests : IDisposable
     public async Task A_LoRA_that_cannot_be_added_ends_the_run_of_all_which_then_make_another_one()
     {
         using var tiny = new TinyPipeline();
-        using var scope = new TensorScope();
         var (key, layer) = tiny.Pipeline.Models.Transformer.NamedParameters().First(named => named.Key.EndsWith("to_q.weight", StringComparison.Ordinal));
         var (file, stem) = (folder.File("lora.safetensors"), key[..^".weight".Length]);
-        SafetensorsWriter.Write(file, [($"{stem}.lora_A.weight", Tensor.Ones([1, layer.Shape[1]])), ($"{stem}.lora_B.weight", Tensor.Ones([layer.Shape[0], 1]))]);
+        using (new TensorScope())
+            SafetensorsWriter.Write(file, [($"{stem}.lora_A.weight", Tensor.Ones([1, layer.Shape[1]])), ($"{stem}.lora_B.weight", Tensor.Ones([layer.Shape[0], 1]))]);
         var request = TinyPipeline.Request with { Frames = 17, Loras = [new LoraUse(file)] };
         var one = Floats(tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel));
         var all = await TogetherAsync(3, (group, _) =>
