@@ -2,7 +2,7 @@
 # Makes the reference of the packed libraries' public API from their XML comments, as a site in artifacts/api-docs/site.
 # It needs nuget.org the first time, for docfx. A comment that names what no reader of the site can see is an error.
 #
-#   eng/api-docs.sh && python3 -m http.server -d artifacts/api-docs/site 8080        then http://127.0.0.1:8080
+#   eng/api-docs.sh && python3 -m http.server -b 127.0.0.1 -d artifacts/api-docs/site 8080        then http://127.0.0.1:8080
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")

@@ -64,6 +64,9 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
         return new DataItem(annotation, CheckSize(video, info.Width, info.Height, bucket), seconds, info.Fps);
     }
 
+    /// <inheritdoc/>
+    public IReadOnlyList<string?> Files(Annotation annotation) => [annotation.Media];
+
     private int Frames(Annotation annotation, MemberHeader info, double seconds)
     {
         var stored = info.Frames ?? (long)Math.Round(seconds * info.Fps);

@@ -162,6 +162,9 @@ internal sealed class CheckScanner(ClipScanner clips, LatentScanner latents) : I
         var placed = await latents.ScanAsync(annotation, cancellationToken).ConfigureAwait(false);
         return media is null ? placed : media with { Bucket = placed.Bucket };
     }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string?> Files(Annotation annotation) => [.. clips.Files(annotation), .. latents.Files(annotation)];
 }
 
 /// <summary>Contents of a data set.</summary>

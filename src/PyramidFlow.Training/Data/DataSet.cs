@@ -63,7 +63,7 @@ internal sealed class DataSet
             {
                 try
                 {
-                    var versions = ItemFile.Versions(annotations[i]);
+                    var versions = ItemFile.Versions(annotations[i], scanner.Files(annotations[i]));
                     items[i] = await scanner.ScanAsync(annotations[i], ct).ConfigureAwait(false) with { Versions = versions };
                 }
                 catch (BadItemException e)
@@ -123,7 +123,7 @@ public sealed record DataItem(Annotation Annotation, Bucket Bucket, double Secon
 /// <param name="Path">Path of the file.</param>
 /// <param name="Length">Size in bytes.</param>
 /// <param name="Written">Time of the last change, UTC.</param>
-internal readonly record struct FileVersion(string Path, long Length, DateTime Written);
+internal sealed record FileVersion(string Path, long Length, DateTime Written);
 
 /// <summary>Finds the bucket of an item without decoding it.</summary>
 internal interface IItemScanner
@@ -132,6 +132,10 @@ internal interface IItemScanner
     /// <param name="annotation">The item.</param>
     /// <param name="cancellationToken">Cancels the operation.</param>
     ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken);
+
+    /// <summary>Paths of an item that are read when it is trained on; null is none.</summary>
+    /// <param name="annotation">The item.</param>
+    IReadOnlyList<string?> Files(Annotation annotation);
 }
 
 /// <summary>Passes progress to a delegate on the reporting thread; <see cref="Progress{T}"/> would post it to another thread.</summary>

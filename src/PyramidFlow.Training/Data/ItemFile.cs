@@ -34,14 +34,11 @@ internal static class ItemFile
     /// <summary>Size of a file that exists.</summary>
     public static long Length(Annotation annotation, string path) => annotation.Packed?.Find(path)?.Size ?? new FileInfo(path).Length;
 
-    /// <summary>The files of an item on the disk as they are now, without those that are missing; empty for members of a shard, which knows by itself when it has changed.</summary>
-    public static IReadOnlyList<FileVersion> Versions(Annotation annotation) => annotation.Packed is not null
-        ? []
-        : [.. from path in (string?[])[annotation.Media, annotation.Latent, annotation.TextFeatures]
-              where path is not null
-              let file = new FileInfo(path)
-              where file.Exists
-              select new FileVersion(path, file.Length, file.LastWriteTimeUtc)];
+    /// <summary>Files of an item on the disk as they are now, without those that cannot be opened; empty for members of a shard, which knows by itself when it has changed.</summary>
+    /// <param name="annotation">The item.</param>
+    /// <param name="paths">Those of its paths that are read; null is none.</param>
+    public static IReadOnlyList<FileVersion> Versions(Annotation annotation, IEnumerable<string?> paths) =>
+        annotation.Packed is not null ? [] : [.. paths.Select(path => path is null ? null : VersionOf(path)).OfType<FileVersion>()];
 
     /// <summary>Throws where a file of an item is another than the one that was scanned; to be called after the file was read.</summary>
     /// <param name="item">The item.</param>
@@ -50,8 +47,7 @@ internal static class ItemFile
     {
         foreach (var version in item.Versions)
         {
-            var file = new FileInfo(version.Path);
-            if (file.Exists && (file.Length, file.LastWriteTimeUtc) != (version.Length, version.Written))
+            if (VersionOf(version.Path) is { } now && now != version)
                 throw new BadItemException(DataFaultKind.Changed, TrainingFault.FileChanged(version.Path));
         }
     }
@@ -91,6 +87,20 @@ internal static class ItemFile
         var header = await ReadAsync(annotation, path, read, cancellationToken).ConfigureAwait(false);
         annotation.Packed.Shard.Keep(member, header);
         return header;
+    }
+
+    // An open file is the one that is read, also where the path is a link.
+    private static FileVersion? VersionOf(string path)
+    {
+        try
+        {
+            using var file = File.OpenHandle(path);
+            return new FileVersion(path, RandomAccess.GetLength(file), File.GetLastWriteTimeUtc(file));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return null;
+        }
     }
 
     // A temporary name means nothing to anyone.

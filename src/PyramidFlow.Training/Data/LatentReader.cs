@@ -43,6 +43,9 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
         return new DataItem(annotation, Place(path, shape));
     }
 
+    /// <inheritdoc/>
+    public IReadOnlyList<string?> Files(Annotation annotation) => [annotation.Latent, text == CaptionForm.Features ? annotation.TextFeatures : null];
+
     private Bucket Place(string path, long[] shape)
     {
         var (width, height) = ((int)shape[4] * VideoLength.Scale, (int)shape[3] * VideoLength.Scale);

@@ -149,9 +149,16 @@ public static class DitTraining
     {
         var config = Load(source, kind);
         var model = DitModel.Named(source.Path, config);
-        var teacher = config.Distill is { } distill && model.IsHere && Teacher.IsNeeded(source.Path, distill)
-            ? TeacherOf(source.Path, config, CheckpointFolder.Open(ConfigPaths.Model(source.Path, "model", config.Model)))
-            : null;
+        // Whether a teacher fits is known where the student's model is there.
+        Teacher? teacher = null;
+        if (config.Distill is { } distill && Teacher.IsNeeded(source.Path, distill))
+        {
+            if (model.IsHere)
+                teacher = TeacherOf(source.Path, config, CheckpointFolder.Open(ConfigPaths.Model(source.Path, "model", config.Model)));
+            else if (distill.Teacher is { } given)
+                ConfigPaths.Model(source.Path, Teacher.Key, given);
+        }
+
         config.Data.Find(source.Path);
         if (config.Lora is { } lora)
             TrainedTransformer.Check(model.Transformer, lora);

@@ -144,6 +144,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Generate" })).ToBeEnabledAsync();
         await Expect(page.GetByLabel("Prompt", new() { Exact = true })).ToHaveValueAsync(Circle);
         await Expect(page.GetByLabel("Length")).ToHaveValueAsync("1");
+        IsAway = false;
         await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
         await FinishedAsync(page);
     }

@@ -63,7 +63,7 @@ public sealed class PackagesTests(PackedFeed packed) : IClassFixture<PackedFeed>
     [Fact]
     public async Task Web_sample_sends_a_video_while_it_is_made()
     {
-        using var client = new HttpClient { BaseAddress = await packed.WebAsync() };
+        using var client = new HttpClient { BaseAddress = await packed.WebAsync(), Timeout = Timeout.InfiniteTimeSpan };
 
         using var response = await client.GetAsync("/video?seconds=1&prompt=a+small+red+circle+moving+right", HttpCompletionOption.ResponseHeadersRead, Cancel);
         Assert.Equal("video/mp4", response.Content.Headers.ContentType?.MediaType);

@@ -9,7 +9,7 @@ public sealed partial class PackedFeed : IAsyncLifetime
 {
     private readonly TemporaryFolder folder = new();
     private Process? web;
-    private Uri? address;
+    private Task<Uri>? address;
 
     /// <summary>Another one for each run, so that nothing is taken from a folder of packages.</summary>
     public string Version { get; } = $"0.1.0-test.{Environment.ProcessId}";
@@ -36,7 +36,7 @@ public sealed partial class PackedFeed : IAsyncLifetime
             </configuration>
             """);
         // One process for three small programs, and the compiler that has built the tests: to start others would take longer than their work.
-        var samplesBuilt = RunAsync("dotnet", Place("samples"), "build", "-c", "Release", "-v", "quiet", "-nologo", "-m:1", "-nodeReuse:false", "Samples.slnx", $"-p:PyramidFlowVersion={Version}");
+        var samplesBuilt = RunAsync("dotnet", Place("samples"), "build", "-c", "Release", "-v", "quiet", "-nologo", "-m:1", "-nodeReuse:false", "Samples.slnx", $"-p:PyramidFlowVersion={Version}", "-p:PyramidFlowNative=shipped");
         var toolInstalled = RunAsync("dotnet", Place("samples"), "tool", "install", "PyramidFlow.Tool", "--version", Version, "--tool-path", Place("tool"), "--configfile", Place("samples", "nuget.config"));
         await Task.WhenAll(samplesBuilt, toolInstalled);
     }
@@ -54,10 +54,10 @@ public sealed partial class PackedFeed : IAsyncLifetime
     }
 
     /// <summary>Where the web sample listens; started by the first call.</summary>
-    public async Task<Uri> WebAsync()
+    public Task<Uri> WebAsync() => address ??= StartWebAsync();
+
+    private async Task<Uri> StartWebAsync()
     {
-        if (address is not null)
-            return address;
         web = Process.Start(Begin("dotnet", Place("samples", "AspNetCore"), Program("AspNetCore"), "--urls", "http://127.0.0.1:0"))!;
         var errors = web.StandardError.ReadToEndAsync(CancellationToken.None);
         Match listening;
@@ -65,7 +65,7 @@ public sealed partial class PackedFeed : IAsyncLifetime
             listening = Listening().Match(await web.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) ?? throw new InvalidOperationException(await errors));
         while (!listening.Success);
         _ = web.StandardOutput.ReadToEndAsync(CancellationToken.None);
-        return address = new Uri(listening.Value);
+        return new Uri(listening.Value);
     }
 
     /// <summary>Path of something outside the repository.</summary>
@@ -79,7 +79,16 @@ public sealed partial class PackedFeed : IAsyncLifetime
     {
         using var process = Process.Start(Begin(program, where, arguments))!;
         var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        try
+        {
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            throw;
+        }
+
         Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)}\n{await output}\n{await error}");
         return await output;
     }
@@ -91,7 +100,7 @@ public sealed partial class PackedFeed : IAsyncLifetime
         start.Environment["OMP_WAIT_POLICY"] = "passive";
         start.Environment["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1";
         start.Environment["DOTNET_NOLOGO"] = "1";
-        foreach (var name in (string[])["PYRAMIDFLOW_NATIVE", "PYRAMIDFLOW_MODELS", "MSBUILD_EXE_PATH", "MSBuildSDKsPath"])
+        foreach (var name in (string[])["PYRAMIDFLOW_NATIVE", "PYRAMIDFLOW_MODELS", "NUGET_PACKAGES", "LIBTORCH", "LIBTORCH_USE_PIP", "MSBUILD_EXE_PATH", "MSBuildSDKsPath"])
             start.Environment.Remove(name);
         return start;
     }

@@ -1,5 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Tests.Generation;
@@ -82,6 +83,15 @@ public class GenerationRequestTests
     {
         var settings = (Request with { Prompt = "", Image = new byte[737280] }).Resolve(Released);
         Assert.Equal(737280, settings.Pixels!.Value.Length);
+    }
+
+    [Fact]
+    public void Pictures_and_frames_bring_their_size()
+    {
+        var picture = Request.WithImage(new RgbImage(192, 128, new byte[192 * 128 * 3]));
+        var video = Request.WithVideo(new VideoFrames(9, 192, 128, new byte[9 * 192 * 128 * 3]));
+        Assert.Equal((192, 128, 192 * 128 * 3), (picture.Resolve(Released).Width, picture.Resolve(Released).Height, picture.Image!.Value.Length));
+        Assert.Equal((192, 128, 9 * 192 * 128 * 3), (video.Resolve(Released).Width, video.Resolve(Released).Height, video.Video!.Value.Length));
     }
 
     [Fact]

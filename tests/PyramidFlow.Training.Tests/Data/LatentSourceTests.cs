@@ -118,10 +118,14 @@ public sealed class LatentSourceTests : IDisposable
     public async Task A_file_that_another_one_takes_the_place_of_during_a_run_is_left_out()
     {
         var files = Enumerable.Range(0, 3).Select(i => Latent($"{i}.safetensors", [1, Channels, 1, 2, 3], i)).ToList();
-        using var source = await Open(folder.Annotate([.. files.Select(file => new { latent = file })]), CaptionForm.None);
-        // As good as the first one, and of its size.
+        var (link, video) = (folder.File("link.safetensors"), folder.File("unread.mp4"));
+        File.CreateSymbolicLink(link, files[1]);
+        File.WriteAllText(video, "");
+        using var source = await Open(folder.Annotate([.. new[] { files[0], link, files[2] }.Select(file => new { latent = file, video })]), CaptionForm.None);
+        // As good as the first one, and of its size. What a training on latents does not read may change.
         Latent("1.safetensors", [1, Channels, 1, 2, 3], 7);
         File.SetLastWriteTimeUtc(files[1], DateTime.UnixEpoch);
+        File.WriteAllText(video, "another cut");
 
         for (var step = 0; step < 6; step++)
         {
@@ -131,7 +135,7 @@ public sealed class LatentSourceTests : IDisposable
 
         var fault = Assert.Single(source.Faults.Faults);
         Assert.Equal((2, DataFaultKind.Changed), (fault.Line, fault.Kind));
-        FaultAssert.Is(fault.Error, "file_changed", ("file", files[1]));
+        FaultAssert.Is(fault.Error, "file_changed", ("file", link));
     }
 
     [Fact]
