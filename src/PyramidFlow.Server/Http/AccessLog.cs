@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Http;
 
@@ -27,12 +28,10 @@ internal sealed partial class AccessLog(RequestDelegate next, ILogger<AccessLog>
                 status = Aborted;
             else if (hasFailed && !isGone)
                 status = StatusCodes.Status500InternalServerError;
-            LogRequest(log, context.Connection.RemoteIpAddress?.ToString() ?? "-", context.User.Identity is { IsAuthenticated: true, Name: { } name } ? name : "-", Shortened(context.Request.Method, LongestMethod),
-                Shortened(path, LongestPath), status, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+            LogRequest(log, context.Connection.RemoteIpAddress?.ToString() ?? "-", context.User.Identity is { IsAuthenticated: true, Name: { } name } ? name : "-", StrictText.OneLine(context.Request.Method, LongestMethod),
+                StrictText.OneLine(path, LongestPath), status, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
         }
     }
-
-    private static string Shortened(string text, int most) => text.Length > most ? text[..most] + "..." : text;
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Address} {Key} {Method} {Path} {Status} {Milliseconds:F0} ms")]
     private static partial void LogRequest(ILogger log, string address, string key, string method, string path, int status, double milliseconds);

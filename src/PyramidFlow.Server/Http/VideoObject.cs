@@ -55,7 +55,7 @@ internal sealed record VideoObject
     /// <summary>Seconds until it is done, as far as can be told.</summary>
     public double? SecondsLeft { get; init; }
 
-    /// <summary>What a queued video waits for, where it is more than its turn: a worker that has its model and its LoRAs, and none is running.</summary>
+    /// <summary><c>worker</c> while no running worker has the model and the LoRAs of a queued video; null otherwise.</summary>
     public string? WaitsFor { get; init; }
 
     /// <summary>Where its making is.</summary>

@@ -109,14 +109,16 @@ internal static class JobSchema
     }
 }
 
-/// <summary>Names of LoRAs in a column. No name of a LoRA has a line break.</summary>
-internal static class LoraNames
+/// <summary>Names of models or LoRAs in a column. None has a line break: they are names of folders and files.</summary>
+internal static class NameColumn
 {
-    /// <summary>Stands between two names.</summary>
-    public const char Separator = '\n';
+    private const char Separator = '\n';
+
+    /// <summary>The names in their order.</summary>
+    public static string Join(IEnumerable<string> names) => string.Join(Separator, names);
 
     /// <summary>The same text for the same names in any order.</summary>
-    public static string Join(IEnumerable<string> names) => string.Join(Separator, names.Distinct().Order(StringComparer.Ordinal));
+    public static string JoinSet(IEnumerable<string> names) => Join(names.Distinct().Order(StringComparer.Ordinal));
 
     /// <summary>The names of a text.</summary>
     public static string[] Split(string text) => text.Split(Separator, StringSplitOptions.RemoveEmptyEntries);

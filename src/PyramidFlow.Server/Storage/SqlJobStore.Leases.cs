@@ -42,7 +42,7 @@ internal sealed partial class SqlJobStore
         var waiting = $"FROM videos WHERE status = '{Queued}' AND {Named} AND not_before <= {dialect.Now} AND model {ofModels}";
         // Sets of LoRAs in the queue that this worker has completely. Users make as many as they like, and databases limit the values of a query.
         string[] able = [.. (await TextsAsync($"SELECT loras {waiting} GROUP BY loras ORDER BY MIN(seq)", named, cancellationToken).ConfigureAwait(false))
-            .Where(wanted => LoraNames.Split(wanted).All(loras.Contains)).Take(MostLoraSets)];
+            .Where(wanted => NameColumn.Split(wanted).All(loras.Contains)).Take(MostLoraSets)];
         if (able.Length == 0)
             return null;
         var (ofLoras, wanted) = In("loras", able);

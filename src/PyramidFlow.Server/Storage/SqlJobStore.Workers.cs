@@ -3,9 +3,6 @@ namespace PyramidFlow.Server.Storage;
 /// <content>Running workers.</content>
 internal sealed partial class SqlJobStore
 {
-    // No model has a line break in its name, which is that of a folder.
-    private const char Separator = LoraNames.Separator;
-
     public async Task AnnounceAsync(WorkerEntry worker, CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
@@ -13,7 +10,7 @@ internal sealed partial class SqlJobStore
         await session.ExecuteAsync(
             $"INSERT INTO workers (name, seen, models, loras, processes) VALUES (@name, {dialect.Now}, @models, @loras, @processes) "
             + "ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, models = excluded.models, loras = excluded.loras, processes = excluded.processes",
-            cancellationToken, ("name", worker.Name), ("models", string.Join(Separator, worker.Models)), ("loras", LoraNames.Join(worker.Loras)), ("processes", worker.Processes)).ConfigureAwait(false);
+            cancellationToken, ("name", worker.Name), ("models", NameColumn.Join(worker.Models)), ("loras", NameColumn.Join(worker.Loras)), ("processes", worker.Processes)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -28,7 +25,7 @@ internal sealed partial class SqlJobStore
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         return await session.RowsAsync($"SELECT name, models, processes, loras FROM workers WHERE seen >= {dialect.Now} - @age ORDER BY name",
-            row => new WorkerEntry(row.GetString(0), row.GetString(1).Split(Separator, StringSplitOptions.RemoveEmptyEntries), row.GetInt32(2)) { Loras = LoraNames.Split(row.GetString(3)) },
+            row => new WorkerEntry(row.GetString(0), NameColumn.Split(row.GetString(1)), row.GetInt32(2)) { Loras = NameColumn.Split(row.GetString(3)) },
             cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
     }
 }

@@ -38,7 +38,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
         var rows = await session.RowsAsync(
             $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, work, created, idempotency_key, fingerprint, request) "
             + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
-            Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model), ("loras", LoraNames.Join(job.Request.Loras?.Select(lora => lora.Path) ?? [])),
+            Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model), ("loras", NameColumn.JoinSet(job.Request.Loras?.Select(lora => lora.Path) ?? [])),
             ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
@@ -115,7 +115,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         var entries = await session.RowsAsync($"SELECT id, model, status, work, seconds_left, loras, owner, {Served} FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
-            row => new QueueEntry(row.GetString(0), row.GetString(1), row.GetString(2) == InProgress, Amount(row, 3) ?? 0, Amount(row, 4)) { Loras = LoraNames.Split(Text(row, 5)), Owner = new Owner(Text(row, 6)), Served = row.GetInt64(7) },
+            row => new QueueEntry(row.GetString(0), row.GetString(1), row.GetString(2) == InProgress, Amount(row, 3) ?? 0, Amount(row, 4)) { Loras = NameColumn.Split(Text(row, 5)), Owner = new Owner(Text(row, 6)), Served = row.GetInt64(7) },
             cancellationToken).ConfigureAwait(false);
         return [.. entries.Where(entry => entry.Runs), .. FairTurns.Order(entries.Where(entry => !entry.Runs))];
     }

@@ -164,7 +164,8 @@ internal sealed class CheckScanner(ClipScanner clips, LatentScanner latents) : I
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<string?> Files(Annotation annotation) => [.. clips.Files(annotation), .. latents.Files(annotation)];
+    /// <remarks>None: nothing is trained on, so that no change is looked for.</remarks>
+    public IReadOnlyList<string?> Files(Annotation annotation) => [];
 }
 
 /// <summary>Contents of a data set.</summary>

@@ -7,7 +7,9 @@ namespace PyramidFlow.Generation;
 /// <summary>LoRAs with their weights as people write them: <c>style</c>, <c>style:0.8; panda</c>, or JSON.</summary>
 internal static class LoraList
 {
-    private const char Between = ';', Weight = ':';
+    /// <summary>Stands between two LoRAs, and between a name and its weight.</summary>
+    internal const char Between = ';', Weight = ':';
+
     private const string Form = "write a name, such as style, a name and a weight, such as style:0.8, or a list of names and of {\"name\": \"style\", \"weight\": 0.8}";
     private const string NameKey = "name", WeightKey = "weight";
 

@@ -1,3 +1,4 @@
+using PyramidFlow.Generation;
 using PyramidFlow.Models.Lora;
 
 namespace PyramidFlow.Server.Page.State;
@@ -10,8 +11,6 @@ internal sealed record LoraRow(string Name, string Weight);
 /// <summary>The LoRAs of a form as rows. The form holds one text with all of them, as REST takes it.</summary>
 internal static class LoraRows
 {
-    private const char Between = ';', Colon = ':';
-
     /// <summary>The rows of a text; a weight that cannot be read stands in its row as it was typed.</summary>
     public static IReadOnlyList<LoraRow> Read(string text)
     {
@@ -21,12 +20,12 @@ internal static class LoraRows
         }
         catch (FormatException)
         {
-            return [.. text.Split(Between).Select(part => part.Trim()).Where(part => part.Length > 0).Select(Row)];
+            return [.. text.Split(LoraList.Between).Select(part => part.Trim()).Where(part => part.Length > 0).Select(Row)];
         }
     }
 
     /// <summary>The text of rows.</summary>
-    public static string Write(IEnumerable<LoraRow> rows) => string.Join($"{Between} ", rows.Select(row => $"{row.Name}{Colon}{row.Weight.Replace(Between, ' ').Replace(Colon, ' ').Trim()}"));
+    public static string Write(IEnumerable<LoraRow> rows) => string.Join($"{LoraList.Between} ", rows.Select(row => $"{row.Name}{LoraList.Weight}{row.Weight.Replace(LoraList.Between, ' ').Replace(LoraList.Weight, ' ').Trim()}"));
 
-    private static LoraRow Row(string part) => part.IndexOf(Colon, StringComparison.Ordinal) is >= 0 and var colon ? new(part[..colon], part[(colon + 1)..]) : new(part, "1");
+    private static LoraRow Row(string part) => part.IndexOf(LoraList.Weight, StringComparison.Ordinal) is >= 0 and var colon ? new(part[..colon], part[(colon + 1)..]) : new(part, "1");
 }
