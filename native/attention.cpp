@@ -1,6 +1,7 @@
 // Attention on the CPU, and its gradients, without a tensor of all scores. Heads, rows of the batch and blocks of queries are
-// divided among threads (for gradients heads and rows). The scores of a thread stay in its cache. Scores and weights have
-// the tensors' element type; the softmax between them is float32.
+// divided among threads (for gradients heads and rows). On CPUs with AVX-512 the blocks are those of attention_block.cpp. On others, and for
+// gradients, the scores of a thread stay in its cache; scores and weights have the tensors' element type, and the softmax between them is float32.
+#include "attention_block.h"
 #include "fused.h"
 
 #include <ATen/Parallel.h>
@@ -129,6 +130,44 @@ Scores scratch(const std::vector<Range>& blocks, const at::TensorOptions& option
     return {at::empty({most}, options)};
 }
 
+// Whether attention_block.cpp applies: features of a row are neighbours, and the CPU has the instructions.
+bool vectorised(const at::Tensor& q, const Parts& parts) {
+    auto width = q.size(3);
+    auto neighbours = [](const at::Tensor& x) { return x.stride(3) == 1; };
+    return width <= attention_width && width % 4 == 0 && has_attention_block(q.scalar_type() == at::kBFloat16) && neighbours(q)
+        && std::all_of(parts.keys.begin(), parts.keys.end(), neighbours) && std::all_of(parts.values.begin(), parts.values.end(), neighbours);
+}
+
+// Attends in blocks of attention_block.cpp. The heads of a query are neighbours in the result, [heads, b, nq, d].
+template <typename T>
+at::Tensor attend(const at::Tensor& q, const Parts& parts, const Range* ranges, int count, double scale) {
+    std::vector<Range> blocks;
+    for (int i = 0; i < count; i++) {
+        auto [first, queries, keys] = ranges[i];
+        for (int64_t at = 0; at < queries; at += attention_queries) blocks.push_back({first + at, std::min<int64_t>(attention_queries, queries - at), keys});
+    }
+    auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
+    auto out = at::empty({rows, q.size(2), q.size(0), q.size(3)}, q.options()).permute({2, 0, 1, 3});
+    auto row_of = [](const at::Tensor& x, int64_t head, int64_t row, int64_t token) {
+        return data<T>(x) + head * x.stride(0) + row * x.stride(1) + token * x.stride(2);
+    };
+    at::parallel_for(0, q.size(0) * rows * each, 1, [&](int64_t first, int64_t end) {
+        std::vector<AttentionKeys<T>> seen(parts.keys.size());
+        for (int64_t task = first; task < end; task++) {
+            auto head = task / each / rows, row = task / each % rows;
+            auto& block = blocks[task % each];
+            int used = 0;
+            for (int64_t at = 0; at < block.keys; at += seen[used++].count) {
+                auto &k = parts.keys[used], &v = parts.values[used];
+                seen[used] = {row_of(k, head, row, 0), row_of(v, head, row, 0), k.stride(2), v.stride(2), std::min(k.size(2), block.keys - at)};
+            }
+            attention_block({row_of(q, head, row, block.first), q.stride(2), static_cast<int>(block.count), static_cast<int>(q.size(3)),
+                             static_cast<float>(scale), row_of(out, head, row, block.first), out.stride(2)}, seen.data(), used);
+        }
+    });
+    return out;
+}
+
 }  // namespace
 
 // softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d]. `ranges` are `count` triples
@@ -141,6 +180,10 @@ PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle
         auto parts = parts_of(key_handles, value_handles, part_count);
         auto ranges = reinterpret_cast<const Range*>(range_values);
         if (!fit(q, parts, ranges, count)) return 0;
+        if (vectorised(q, parts)) {
+            *y = pf::give(q.scalar_type() == at::kFloat ? attend<float>(q, parts, ranges, count, scale) : attend<bf16>(q, parts, ranges, count, scale));
+            return 1;
+        }
         auto blocks = blocks_of(ranges, count, q.element_size(), 1);
         auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
         auto out = at::empty(q.sizes(), q.options());
