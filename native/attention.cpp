@@ -1,12 +1,13 @@
 // Attention on the CPU, and its gradients, without a tensor of all scores. Heads, rows of the batch and blocks of queries are
-// divided among threads (for gradients heads and rows). On CPUs with AVX-512 the blocks are those of attention_block.cpp. On others, and for
-// gradients, the scores of a thread stay in its cache; scores and weights have the tensors' element type, and the softmax between them is float32.
+// divided among threads (for gradients heads and rows). On CPUs with AVX-512 the blocks are those of attention_block.cpp. On others the scores of a
+// thread stay in its cache; scores and weights have the tensors' element type, and the softmax between them is float32.
 #include "attention_block.h"
 #include "fused.h"
 
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -138,19 +139,33 @@ bool vectorised(const at::Tensor& q, const Parts& parts) {
         && std::all_of(parts.keys.begin(), parts.keys.end(), neighbours) && std::all_of(parts.values.begin(), parts.values.end(), neighbours);
 }
 
-// Attends in blocks of attention_block.cpp. The heads of a query are neighbours in the result, [heads, b, nq, d].
-template <typename T>
-at::Tensor attend(const at::Tensor& q, const Parts& parts, const Range* ranges, int count, double scale) {
+// Ranges in blocks of attention_block.cpp.
+std::vector<Range> vector_blocks(const Range* ranges, int count) {
     std::vector<Range> blocks;
     for (int i = 0; i < count; i++) {
         auto [first, queries, keys] = ranges[i];
         for (int64_t at = 0; at < queries; at += attention_queries) blocks.push_back({first + at, std::min<int64_t>(attention_queries, queries - at), keys});
     }
+    return blocks;
+}
+
+template <typename T>
+T* row_of(const at::Tensor& x, int64_t head, int64_t row, int64_t token) {
+    return data<T>(x) + head * x.stride(0) + row * x.stride(1) + token * x.stride(2);
+}
+
+template <typename T>
+AttentionBlock<T> block_of(const at::Tensor& q, const at::Tensor& y, const at::Tensor& exponents, int64_t head, int64_t row, const Range& block, double scale) {
+    return {row_of<T>(q, head, row, block.first), q.stride(2), static_cast<int>(block.count), static_cast<int>(q.size(3)), static_cast<float>(scale),
+            row_of<T>(y, head, row, block.first), y.stride(2), exponents.defined() ? row_of<float>(exponents, head, row, block.first) : nullptr};
+}
+
+// Attends in such blocks. The heads of a query are neighbours in the result, [heads, b, nq, d]. Fills exponents [heads, b, nq] where they are defined.
+template <typename T>
+at::Tensor attend(const at::Tensor& q, const Parts& parts, const at::Tensor& exponents, const Range* ranges, int count, double scale) {
+    auto blocks = vector_blocks(ranges, count);
     auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
     auto out = at::empty({rows, q.size(2), q.size(0), q.size(3)}, q.options()).permute({2, 0, 1, 3});
-    auto row_of = [](const at::Tensor& x, int64_t head, int64_t row, int64_t token) {
-        return data<T>(x) + head * x.stride(0) + row * x.stride(1) + token * x.stride(2);
-    };
     at::parallel_for(0, q.size(0) * rows * each, 1, [&](int64_t first, int64_t end) {
         std::vector<AttentionKeys<T>> seen(parts.keys.size());
         for (int64_t task = first; task < end; task++) {
@@ -159,29 +174,58 @@ at::Tensor attend(const at::Tensor& q, const Parts& parts, const Range* ranges, 
             int used = 0;
             for (int64_t at = 0; at < block.keys; at += seen[used++].count) {
                 auto &k = parts.keys[used], &v = parts.values[used];
-                seen[used] = {row_of(k, head, row, 0), row_of(v, head, row, 0), k.stride(2), v.stride(2), std::min(k.size(2), block.keys - at)};
+                seen[used] = {row_of<T>(k, head, row, 0), row_of<T>(v, head, row, 0), k.stride(2), v.stride(2), std::min(k.size(2), block.keys - at)};
             }
-            attention_block({row_of(q, head, row, block.first), q.stride(2), static_cast<int>(block.count), static_cast<int>(q.size(3)),
-                             static_cast<float>(scale), row_of(out, head, row, block.first), out.stride(2)}, seen.data(), used);
+            attention_block(block_of<T>(q, out, exponents, head, row, block, scale), seen.data(), used);
         }
     });
     return out;
+}
+
+// The gradients of q, k and v from dy, [heads, b, n, d] each. A thread takes all queries of a head of a row, and adds up the gradients of keys and values.
+template <typename T>
+std::array<at::Tensor, 3> differentiate(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& y, const at::Tensor& exponents,
+                                        const at::Tensor& dy, const Range* ranges, int count, double scale) {
+    auto blocks = vector_blocks(ranges, count);
+    auto rows = q.size(1), width = q.size(3), padded = (width + 15) / 16 * 16;
+    auto gq = at::empty(q.sizes(), q.options()), gk = at::empty(k.sizes(), k.options()), gv = at::empty(v.sizes(), v.options());
+    at::parallel_for(0, q.size(0) * rows, 1, [&](int64_t first, int64_t end) {
+        at::NoGradGuard no_grad;
+        auto sums = at::empty({2, k.size(2), padded}, q.options().dtype(at::kFloat));
+        for (int64_t task = first; task < end; task++) {
+            auto head = task / rows, row = task % rows;
+            sums.zero_();
+            for (auto& block : blocks) {
+                attention_gradient(block_of<T>(q, y, exponents, head, row, block, scale),
+                    AttentionKeys<T>{row_of<T>(k, head, row, 0), row_of<T>(v, head, row, 0), k.stride(2), v.stride(2), block.keys},
+                    {row_of<T>(dy, head, row, block.first), dy.stride(2), row_of<T>(gq, head, row, block.first), gq.stride(2), data<float>(sums),
+                     data<float>(sums) + sums.stride(0), padded});
+            }
+            gk[head][row].copy_(sums[0].narrow(1, 0, width));
+            gv[head][row].copy_(sums[1].narrow(1, 0, width));
+        }
+    });
+    return {gq, gk, gv};
 }
 
 }  // namespace
 
 // softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d]. `ranges` are `count` triples
 // (first query, number of queries, number of keys that they attend to), one after another. The scores of each part are a matrix of
-// their own, because libtorch computes a product into a part of a wider matrix in a copy.
+// their own, because libtorch computes a product into a part of a wider matrix in a copy. `exponents` is null, or takes what gradients need besides y
+// ([heads, b, nq]; null where they need nothing).
 PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle* value_handles, int part_count, const int64_t* range_values,
-                              int count, double scale, Handle* y) {
+                              int count, double scale, Handle* y, Handle* exponents) {
     return pf::guarded<int>(-1, [&] {
         auto q = pf::borrow(qh);
         auto parts = parts_of(key_handles, value_handles, part_count);
         auto ranges = reinterpret_cast<const Range*>(range_values);
         if (!fit(q, parts, ranges, count)) return 0;
+        if (exponents) *exponents = nullptr;
         if (vectorised(q, parts)) {
-            *y = pf::give(q.scalar_type() == at::kFloat ? attend<float>(q, parts, ranges, count, scale) : attend<bf16>(q, parts, ranges, count, scale));
+            auto powers = exponents ? at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat)) : at::Tensor();
+            *y = pf::give(q.scalar_type() == at::kFloat ? attend<float>(q, parts, powers, ranges, count, scale) : attend<bf16>(q, parts, powers, ranges, count, scale));
+            if (exponents) *exponents = pf::give(std::move(powers));
             return 1;
         }
         auto blocks = blocks_of(ranges, count, q.element_size(), 1);
@@ -217,15 +261,25 @@ PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle
     });
 }
 
-// Computes the gradients of q, k and v from `dy`, the gradient of y. The weights are computed again, block by block. The
-// gradients of keys and values are accumulated in float32.
-PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle dyh, const int64_t* range_values, int count,
+// Computes the gradients of q, k and v from `dy`, the gradient of y, with the exponents that came with y (null for none). The weights are computed
+// again, block by block. The gradients of keys and values are accumulated in float32.
+PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle yh, Handle exponentsh, Handle dyh, const int64_t* range_values, int count,
                                        double scale, Handle* dq, Handle* dk, Handle* dv) {
     return pf::guarded<int>(-1, [&] {
         auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh), dy = pf::borrow(dyh);
         auto ranges = reinterpret_cast<const Range*>(range_values);
         TORCH_CHECK(fit(q, {{k}, {v}, k.size(2)}, ranges, count) && dy.sizes() == q.sizes() && dy.scalar_type() == q.scalar_type(),
                     "attention of ", q.sizes(), " has no gradients from ", dy.sizes());
+        if (exponentsh) {
+            auto y = pf::borrow(yh), exponents = pf::borrow(exponentsh);
+            if (dy.stride(3) != 1) dy = dy.contiguous();
+            auto [gq, gk, gv] = q.scalar_type() == at::kFloat ? differentiate<float>(q, k, v, y, exponents, dy, ranges, count, scale)
+                                                               : differentiate<bf16>(q, k, v, y, exponents, dy, ranges, count, scale);
+            *dq = pf::give(std::move(gq));
+            *dk = pf::give(std::move(gk));
+            *dv = pf::give(std::move(gv));
+            return 1;
+        }
         auto blocks = blocks_of(ranges, count, q.element_size(), 2);
         auto rows = q.size(1);
         auto gq = at::empty(q.sizes(), q.options()), gk = at::empty(k.sizes(), k.options()), gv = at::empty(v.sizes(), v.options());

@@ -7,7 +7,7 @@ namespace pf {
 constexpr int attention_queries = 64;          // most queries of a block
 constexpr int attention_width = 128;           // most features of a head
 
-// softmax(scale q k^T) v of up to 64 queries. Steps are distances between rows, in elements; features of a row are neighbours.
+// y = softmax(scale q k^T) v of up to 64 queries. Steps are distances between rows, in elements; features of a row are neighbours.
 template <typename T>
 struct AttentionBlock {
     const T* q;
@@ -16,6 +16,7 @@ struct AttentionBlock {
     float scale;                               // positive
     T* y;
     int64_t y_step;
+    float* exponents;                          // of each query the e with 2^e = sum of e^(scale q k), for gradients; null where nobody asks
 };
 
 // Neighbouring keys and their values.
@@ -25,10 +26,25 @@ struct AttentionKeys {
     int64_t k_step, v_step, count;
 };
 
+// Gradients: y is given, q is written, and those of keys and values are added up in float32, in rows of a multiple of 16 numbers.
+template <typename T>
+struct AttentionGradients {
+    const T* y;
+    int64_t y_step;
+    T* q;
+    int64_t q_step;
+    float *k, *v;
+    int64_t key_step;
+};
+
 // Whether the CPU has the instructions for float32, or for bfloat16 too.
 bool has_attention_block(bool bfloat16);
 
 void attention_block(const AttentionBlock<float>& block, const AttentionKeys<float>* parts, int count);
 void attention_block(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>* parts, int count);
+
+// `block` is that of attention_block, with y and exponents as it left them.
+void attention_gradient(const AttentionBlock<float>& block, const AttentionKeys<float>& keys, const AttentionGradients<float>& gradients);
+void attention_gradient(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>& keys, const AttentionGradients<uint16_t>& gradients);
 
 }  // namespace pf

@@ -71,6 +71,28 @@ public sealed class FusedAttentionTests : IDisposable
         Close(plain, alone, type);
     }
 
+    // Widths that fill vectors of 16, that do not, that need more than one group of vectors, and one that vectors do not take.
+    [Theory]
+    [InlineData(64)]
+    [InlineData(20)]
+    [InlineData(100)]
+    [InlineData(6)]
+    public void Heads_have_any_width(int width)
+    {
+        AttentionRange[] ranges = [new(0, 33, 51), new(33, 17, 53), new(50, 70, 89)];
+        foreach (var type in Types.Select(row => row.Data))
+        {
+            Tensor[] inputs = [Random(type, 2, 2, 120, width), Random(type, 2, 2, 90, width), Random(type, 2, 2, 90, width)];
+            Tensor[] wide = [.. inputs.Select(input => Wide(input).Detach())];
+            foreach (var input in inputs.Concat(wide))
+                input.RequiresGrad = true;
+            var (y, plain, given) = (FusedAttention.Apply(inputs[0], [inputs[1]], [inputs[2]], ranges, Scale)!, Plain(wide[0], wide[1], wide[2], ranges), Random(type, 2, 2, 120, width));
+            Close(plain, y, type);
+            foreach (var (one, other) in (plain * Wide(given)).Sum().Gradients(wide).Zip((y * given).Sum().Gradients(inputs)))
+                Close(one, other, type);
+        }
+    }
+
     [Fact]
     public void Computed_again_in_backward_it_gives_equal_gradients()
     {

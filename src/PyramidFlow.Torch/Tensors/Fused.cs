@@ -128,27 +128,37 @@ internal static unsafe class FusedAttention
         if (!Fused.IsOn || q.Device.Type != DeviceType.Cpu || q.Type is not (ElementType.Float32 or ElementType.BFloat16) || q.ElementCount == 0 || keys[0].ElementCount == 0)
             return null;
         if (keys.Count > 1)
-            return Forward(q, keys, values, ranges, scale);
-        return CustomFunction.Apply([q, keys[0], values[0]], () => ([Forward(q, keys, values, ranges, scale)], [q, keys[0], values[0]]),
-            (gradients, saved) => Backward(saved[0], saved[1], saved[2], gradients[0]!, ranges, scale))[0];
+            return Forward(q, keys, values, ranges, scale, false).Y;
+        var recorded = NoGrad.IsRecording && (q.RequiresGrad || keys[0].RequiresGrad || values[0].RequiresGrad);
+        return CustomFunction.Apply([q, keys[0], values[0]], () =>
+        {
+            var (y, exponents) = Forward(q, keys, values, ranges, scale, recorded);
+            return ([y], exponents is null ? [q, keys[0], values[0]] : [q, keys[0], values[0], y, exponents]);
+        }, (gradients, saved) => Backward(saved, gradients[0]!, ranges, scale))[0];
     }
 
-    private static Tensor Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale)
+    private static (Tensor Y, Tensor? Exponents) Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale, bool recorded)
     {
-        nint y;
+        nint y, exponents = 0;
         var handles = stackalloc nint[2 * keys.Count];
         for (var i = 0; i < keys.Count; i++)
             (handles[i], handles[keys.Count + i]) = (keys[i].Handle, values[i].Handle);
         fixed (AttentionRange* first = ranges)
-            Fused.Require(Native.pf_fused_attention(q.Handle, handles, handles + keys.Count, keys.Count, (long*)first, ranges.Length, scale, &y));
-        return Tensor.Own(y);
+            Fused.Require(Native.pf_fused_attention(q.Handle, handles, handles + keys.Count, keys.Count, (long*)first, ranges.Length, scale, &y, recorded ? &exponents : null));
+        return (Tensor.Own(y), exponents == 0 ? null : Tensor.Own(exponents));
     }
 
-    private static Tensor?[] Backward(Tensor q, Tensor k, Tensor v, Tensor gradient, AttentionRange[] ranges, double scale)
+    // Saved are q, k and v, and from a CPU with AVX-512 also y and the exponents of the softmax.
+    private static Tensor?[] Backward(Tensor[] saved, Tensor gradient, AttentionRange[] ranges, double scale)
     {
         nint dq, dk, dv;
+        var (y, exponents) = saved.Length == 3 ? (0, 0) : (saved[3].Handle, saved[4].Handle);
         fixed (AttentionRange* first = ranges)
-            Fused.Require(Native.pf_fused_attention_backward(q.Handle, k.Handle, v.Handle, gradient.Handle, (long*)first, ranges.Length, scale, &dq, &dk, &dv));
+        {
+            Fused.Require(Native.pf_fused_attention_backward(saved[0].Handle, saved[1].Handle, saved[2].Handle, y, exponents, gradient.Handle, (long*)first, ranges.Length, scale,
+                &dq, &dk, &dv));
+        }
+
         return [Tensor.Own(dq), Tensor.Own(dk), Tensor.Own(dv)];
     }
 }
