@@ -154,6 +154,34 @@ T* row_of(const at::Tensor& x, int64_t head, int64_t row, int64_t token) {
     return data<T>(x) + head * x.stride(0) + row * x.stride(1) + token * x.stride(2);
 }
 
+// Padding of the text, the first `text` tokens: a row of the batch, of `count` that repeat, has so many words at the beginning of the text, or at its end.
+struct Padding {
+    const int64_t* words;
+    int64_t count, text, words_at_end;
+};
+
+// The first `keys` tokens without the padding of a row, as pieces of the parts.
+template <typename T>
+void see(std::vector<AttentionKeys<T>>& pieces, const Parts& parts, int64_t head, int64_t row, int64_t keys, const Padding& padding) {
+    auto hidden = keys, shown = keys;          // tokens [hidden, shown) are padding
+    if (padding.words) {
+        auto words = padding.words[row % padding.count];
+        hidden = std::min(keys, padding.words_at_end ? 0 : words);
+        shown = std::min(keys, padding.words_at_end ? padding.text - words : padding.text);
+    }
+    pieces.clear();
+    int64_t at = 0;
+    for (size_t part = 0; part < parts.keys.size() && at < keys; at += parts.keys[part++].size(2)) {
+        auto &k = parts.keys[part], &v = parts.values[part];
+        auto end = std::min(at + k.size(2), keys);
+        auto add = [&](int64_t from, int64_t to) {
+            if (from < to) pieces.push_back({row_of<T>(k, head, row, from - at), row_of<T>(v, head, row, from - at), k.stride(2), v.stride(2), to - from, from});
+        };
+        add(at, std::min(end, hidden));
+        add(std::max(at, shown), end);
+    }
+}
+
 template <typename T>
 AttentionBlock<T> block_of(const at::Tensor& q, const at::Tensor& y, const at::Tensor& exponents, int64_t head, int64_t row, const Range& block, double scale) {
     return {row_of<T>(q, head, row, block.first), q.stride(2), static_cast<int>(block.count), static_cast<int>(q.size(3)), static_cast<float>(scale),
@@ -162,21 +190,17 @@ AttentionBlock<T> block_of(const at::Tensor& q, const at::Tensor& y, const at::T
 
 // Attends in such blocks. The heads of a query are neighbours in the result, [heads, b, nq, d]. Fills exponents [heads, b, nq] where they are defined.
 template <typename T>
-at::Tensor attend(const at::Tensor& q, const Parts& parts, const at::Tensor& exponents, const Range* ranges, int count, double scale) {
+at::Tensor attend(const at::Tensor& q, const Parts& parts, const at::Tensor& exponents, const Range* ranges, int count, const Padding& padding, double scale) {
     auto blocks = vector_blocks(ranges, count);
     auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
     auto out = at::empty({rows, q.size(2), q.size(0), q.size(3)}, q.options()).permute({2, 0, 1, 3});
     at::parallel_for(0, q.size(0) * rows * each, 1, [&](int64_t first, int64_t end) {
-        std::vector<AttentionKeys<T>> seen(parts.keys.size());
+        std::vector<AttentionKeys<T>> seen;
         for (int64_t task = first; task < end; task++) {
             auto head = task / each / rows, row = task / each % rows;
             auto& block = blocks[task % each];
-            int used = 0;
-            for (int64_t at = 0; at < block.keys; at += seen[used++].count) {
-                auto &k = parts.keys[used], &v = parts.values[used];
-                seen[used] = {row_of<T>(k, head, row, 0), row_of<T>(v, head, row, 0), k.stride(2), v.stride(2), std::min(k.size(2), block.keys - at)};
-            }
-            attention_block(block_of<T>(q, out, exponents, head, row, block, scale), seen.data(), used);
+            see(seen, parts, head, row, block.keys, padding);
+            attention_block(block_of<T>(q, out, exponents, head, row, block, scale), seen.data(), static_cast<int>(seen.size()));
         }
     });
     return out;
@@ -185,19 +209,21 @@ at::Tensor attend(const at::Tensor& q, const Parts& parts, const at::Tensor& exp
 // The gradients of q, k and v from dy, [heads, b, n, d] each. A thread takes all queries of a head of a row, and adds up the gradients of keys and values.
 template <typename T>
 std::array<at::Tensor, 3> differentiate(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& y, const at::Tensor& exponents,
-                                        const at::Tensor& dy, const Range* ranges, int count, double scale) {
+                                        const at::Tensor& dy, const Range* ranges, int count, const Padding& padding, double scale) {
+    Parts parts{{k}, {v}, k.size(2)};
     auto blocks = vector_blocks(ranges, count);
     auto rows = q.size(1), width = q.size(3), padded = (width + 15) / 16 * 16;
     auto gq = at::empty(q.sizes(), q.options()), gk = at::empty(k.sizes(), k.options()), gv = at::empty(v.sizes(), v.options());
     at::parallel_for(0, q.size(0) * rows, 1, [&](int64_t first, int64_t end) {
         at::NoGradGuard no_grad;
         auto sums = at::empty({2, k.size(2), padded}, q.options().dtype(at::kFloat));
+        std::vector<AttentionKeys<T>> seen;
         for (int64_t task = first; task < end; task++) {
             auto head = task / rows, row = task % rows;
             sums.zero_();
             for (auto& block : blocks) {
-                attention_gradient(block_of<T>(q, y, exponents, head, row, block, scale),
-                    AttentionKeys<T>{row_of<T>(k, head, row, 0), row_of<T>(v, head, row, 0), k.stride(2), v.stride(2), block.keys},
+                see(seen, parts, head, row, block.keys, padding);
+                attention_gradient(block_of<T>(q, y, exponents, head, row, block, scale), seen.data(), static_cast<int>(seen.size()),
                     {row_of<T>(dy, head, row, block.first), dy.stride(2), row_of<T>(gq, head, row, block.first), gq.stride(2), data<float>(sums),
                      data<float>(sums) + sums.stride(0), padded});
             }
@@ -208,26 +234,40 @@ std::array<at::Tensor, 3> differentiate(const at::Tensor& q, const at::Tensor& k
     return {gq, gk, gv};
 }
 
+Padding padding_of(const Padding* given, const at::Tensor& q, const Parts& parts) {
+    if (!given) return {};
+    TORCH_CHECK(given->count > 0 && q.size(1) % given->count == 0 && given->text <= parts.length, "padding is that of other rows or of a longer text");
+    for (int64_t row = 0; row < given->count; row++)
+        TORCH_CHECK(given->words[row] > 0 && given->words[row] <= given->text, "a row has ", given->words[row], " words of ", given->text);
+    return *given;
+}
+
 }  // namespace
+
+// Whether attention of heads of a width is computed in blocks of attention_block.cpp, where the features of a row are neighbours.
+PF_API int pf_vector_attention(int bfloat16, int64_t width) { return width <= attention_width && width % 4 == 0 && has_attention_block(bfloat16 != 0); }
 
 // softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d]. `ranges` are `count` triples
 // (first query, number of queries, number of keys that they attend to), one after another. The scores of each part are a matrix of
 // their own, because libtorch computes a product into a part of a wider matrix in a copy. `exponents` is null, or takes what gradients need besides y
-// ([heads, b, nq]; null where they need nothing).
+// ([heads, b, nq]; null where they need nothing). `padding` is null, or a Padding for which pf_vector_attention must hold.
 PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle* value_handles, int part_count, const int64_t* range_values,
-                              int count, double scale, Handle* y, Handle* exponents) {
+                              int count, const Padding* padding, double scale, Handle* y, Handle* exponents) {
     return pf::guarded<int>(-1, [&] {
         auto q = pf::borrow(qh);
         auto parts = parts_of(key_handles, value_handles, part_count);
         auto ranges = reinterpret_cast<const Range*>(range_values);
         if (!fit(q, parts, ranges, count)) return 0;
         if (exponents) *exponents = nullptr;
+        auto hidden = padding_of(padding, q, parts);
         if (vectorised(q, parts)) {
             auto powers = exponents ? at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat)) : at::Tensor();
-            *y = pf::give(q.scalar_type() == at::kFloat ? attend<float>(q, parts, powers, ranges, count, scale) : attend<bf16>(q, parts, powers, ranges, count, scale));
+            *y = pf::give(q.scalar_type() == at::kFloat ? attend<float>(q, parts, powers, ranges, count, hidden, scale)
+                                                           : attend<bf16>(q, parts, powers, ranges, count, hidden, scale));
             if (exponents) *exponents = pf::give(std::move(powers));
             return 1;
         }
+        TORCH_CHECK(!padding, "padding is left out on CPUs with AVX-512 only");
         auto blocks = blocks_of(ranges, count, q.element_size(), 1);
         auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
         auto out = at::empty(q.sizes(), q.options());
@@ -264,7 +304,7 @@ PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle
 // Computes the gradients of q, k and v from `dy`, the gradient of y, with the exponents that came with y (null for none). The weights are computed
 // again, block by block. The gradients of keys and values are accumulated in float32.
 PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle yh, Handle exponentsh, Handle dyh, const int64_t* range_values, int count,
-                                       double scale, Handle* dq, Handle* dk, Handle* dv) {
+                                       const Padding* padding, double scale, Handle* dq, Handle* dk, Handle* dv) {
     return pf::guarded<int>(-1, [&] {
         auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh), dy = pf::borrow(dyh);
         auto ranges = reinterpret_cast<const Range*>(range_values);
@@ -273,8 +313,9 @@ PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle y
         if (exponentsh) {
             auto y = pf::borrow(yh), exponents = pf::borrow(exponentsh);
             if (dy.stride(3) != 1) dy = dy.contiguous();
-            auto [gq, gk, gv] = q.scalar_type() == at::kFloat ? differentiate<float>(q, k, v, y, exponents, dy, ranges, count, scale)
-                                                               : differentiate<bf16>(q, k, v, y, exponents, dy, ranges, count, scale);
+            auto hidden = padding_of(padding, q, {{k}, {v}, k.size(2)});
+            auto [gq, gk, gv] = q.scalar_type() == at::kFloat ? differentiate<float>(q, k, v, y, exponents, dy, ranges, count, hidden, scale)
+                                                               : differentiate<bf16>(q, k, v, y, exponents, dy, ranges, count, hidden, scale);
             *dq = pf::give(std::move(gq));
             *dk = pf::give(std::move(gk));
             *dv = pf::give(std::move(gv));

@@ -393,10 +393,13 @@ void attend(const AttentionBlock<T>& block, const AttentionKeys<T>* parts, int c
 }
 
 template <typename T>
-void differentiate(const AttentionBlock<T>& block, const AttentionKeys<T>& keys, const AttentionGradients<T>& gradients) {
+void differentiate(const AttentionBlock<T>& block, const AttentionKeys<T>* parts, int count, const AttentionGradients<T>& gradients) {
     with_vectors(block.queries, [&](auto size) {
         AttentionGradient<T, decltype(size)::value> gradient(block, gradients.y, gradients.y_step);
-        gradient.see(keys, gradients.k, gradients.v, gradients.key_step);
+        for (int part = 0; part < count; part++) {
+            const int64_t at = parts[part].first * gradients.key_step;
+            gradient.see(parts[part], gradients.k + at, gradients.v + at, gradients.key_step);
+        }
         gradient.finish(gradients.q, gradients.q_step);
     });
 }
@@ -410,11 +413,11 @@ bool has_attention_block(bool bfloat16) {
 
 void attention_block(const AttentionBlock<float>& block, const AttentionKeys<float>* parts, int count) { attend(block, parts, count); }
 void attention_block(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>* parts, int count) { attend(block, parts, count); }
-void attention_gradient(const AttentionBlock<float>& block, const AttentionKeys<float>& keys, const AttentionGradients<float>& gradients) {
-    differentiate(block, keys, gradients);
+void attention_gradient(const AttentionBlock<float>& block, const AttentionKeys<float>* parts, int count, const AttentionGradients<float>& gradients) {
+    differentiate(block, parts, count, gradients);
 }
-void attention_gradient(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>& keys, const AttentionGradients<uint16_t>& gradients) {
-    differentiate(block, keys, gradients);
+void attention_gradient(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>* parts, int count, const AttentionGradients<uint16_t>& gradients) {
+    differentiate(block, parts, count, gradients);
 }
 
 }  // namespace pf
@@ -426,8 +429,8 @@ namespace pf {
 bool has_attention_block(bool) { return false; }
 void attention_block(const AttentionBlock<float>&, const AttentionKeys<float>*, int) {}
 void attention_block(const AttentionBlock<uint16_t>&, const AttentionKeys<uint16_t>*, int) {}
-void attention_gradient(const AttentionBlock<float>&, const AttentionKeys<float>&, const AttentionGradients<float>&) {}
-void attention_gradient(const AttentionBlock<uint16_t>&, const AttentionKeys<uint16_t>&, const AttentionGradients<uint16_t>&) {}
+void attention_gradient(const AttentionBlock<float>&, const AttentionKeys<float>*, int, const AttentionGradients<float>&) {}
+void attention_gradient(const AttentionBlock<uint16_t>&, const AttentionKeys<uint16_t>*, int, const AttentionGradients<uint16_t>&) {}
 
 }  // namespace pf
 #endif

@@ -19,11 +19,11 @@ struct AttentionBlock {
     float* exponents;                          // of each query the e with 2^e = sum of e^(scale q k), for gradients; null where nobody asks
 };
 
-// Neighbouring keys and their values.
+// Neighbouring keys and their values. `first` is the place of the first key among all, where its gradients go.
 template <typename T>
 struct AttentionKeys {
     const T *k, *v;
-    int64_t k_step, v_step, count;
+    int64_t k_step, v_step, count, first;
 };
 
 // Gradients: y is given, q is written, and those of keys and values are added up in float32, in rows of a multiple of 16 numbers.
@@ -44,7 +44,7 @@ void attention_block(const AttentionBlock<float>& block, const AttentionKeys<flo
 void attention_block(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>* parts, int count);
 
 // `block` is that of attention_block, with y and exponents as it left them.
-void attention_gradient(const AttentionBlock<float>& block, const AttentionKeys<float>& keys, const AttentionGradients<float>& gradients);
-void attention_gradient(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>& keys, const AttentionGradients<uint16_t>& gradients);
+void attention_gradient(const AttentionBlock<float>& block, const AttentionKeys<float>* parts, int count, const AttentionGradients<float>& gradients);
+void attention_gradient(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>* parts, int count, const AttentionGradients<uint16_t>& gradients);
 
 }  // namespace pf

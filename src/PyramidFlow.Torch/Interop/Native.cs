@@ -20,9 +20,11 @@ internal static unsafe partial class Native
 
     // Fused kernels.
     [LibraryImport(Library)] internal static partial int pf_fused_gelu(nint x);
-    [LibraryImport(Library)] internal static partial int pf_fused_attention(nint q, nint* keys, nint* values, int parts, long* ranges, int count, double scale, nint* y, nint* exponents);
+    [LibraryImport(Library)] internal static partial int pf_fused_attention(nint q, nint* keys, nint* values, int parts, long* ranges, int count, TextPadding.Values* padding, double scale, nint* y, nint* exponents);
+
+    [LibraryImport(Library)] internal static partial int pf_vector_attention(int bfloat16, long width);
     [LibraryImport(Library)]
-    internal static partial int pf_fused_attention_backward(nint q, nint k, nint v, nint y, nint exponents, nint dy, long* ranges, int count, double scale, nint* dq, nint* dk, nint* dv);
+    internal static partial int pf_fused_attention_backward(nint q, nint k, nint v, nint y, nint exponents, nint dy, long* ranges, int count, TextPadding.Values* padding, double scale, nint* dq, nint* dk, nint* dv);
     [LibraryImport(Library)] internal static partial int pf_fused_modulate(nint x, nint scale, nint shift, double eps, nint* y);
     [LibraryImport(Library)] internal static partial int pf_fused_rms_norm(nint x, nint weight, double eps, nint* y);
     [LibraryImport(Library)] internal static partial int pf_fused_group_norm_silu(nint x, nint weight, nint bias, long groups, double eps, nint* y);

@@ -109,56 +109,96 @@ internal static unsafe class Fused
 /// <param name="Keys">Number of keys that they attend to.</param>
 internal readonly record struct AttentionRange(long First, long Count, long Keys);
 
+/// <summary>Text tokens that nobody attends to. The text is the first tokens; each row has its words at the beginning of the text, or at its end.</summary>
+/// <param name="Words">Number of words of each row, from 1 to <paramref name="Text"/>; they repeat where a batch has more rows.</param>
+/// <param name="Text">Tokens of the text.</param>
+/// <param name="WordsAtEnd">Whether the padding stands before the words.</param>
+internal sealed record TextPadding(IReadOnlyList<int> Words, long Text, bool WordsAtEnd)
+{
+    /// <summary>The same for <c>native/attention.cpp</c>.</summary>
+    internal readonly unsafe struct Values(long* words, long count, long text, bool wordsAtEnd)
+    {
+        /// <summary>Words of each row.</summary>
+        internal readonly long* Words = words;
+
+        /// <summary>Number of rows, tokens of the text, and whether the words stand at its end.</summary>
+        internal readonly long Count = count, Text = text, WordsAtEnd = wordsAtEnd ? 1 : 0;
+    }
+}
+
 /// <summary>
 /// Attention in blocks whose scores stay in the CPU caches, parallel over heads and rows (<c>native/attention.cpp</c>): on a CPU,
 /// in float32 or bfloat16. Backward recomputes the weights in the same blocks, so memory never holds all scores.
 /// </summary>
 internal static unsafe class FusedAttention
 {
+    /// <summary>Whether the CPU has the vectors of <c>native/attention_block.cpp</c> for such heads: only then is padding left out, and one call is best at any length.</summary>
+    /// <param name="q">Queries, [heads, b, nq, d].</param>
+    public static bool HasVectors(Tensor q) => Fused.IsOn && q.Device.Type == DeviceType.Cpu && q.Type is ElementType.Float32 or ElementType.BFloat16
+        && Native.pf_vector_attention(q.Type == ElementType.BFloat16 ? 1 : 0, q.Size(3)) == 1;
+
     /// <summary>softmax(scale * q k^T) v; null where the kernel does not apply.</summary>
     /// <param name="q">[heads, b, nq, d].</param>
     /// <param name="keys">Keys in 1 to 8 parts that follow one another, [heads, b, n, d] each; gradients need one part. Rows of a head that lie together are not copied.</param>
     /// <param name="values">Values, shaped like the keys.</param>
     /// <param name="ranges">Ranges that cover all queries in order.</param>
     /// <param name="scale">Positive.</param>
+    /// <param name="padding">Text that nobody attends to, only with <see cref="HasVectors"/>; null for none. Queries of such tokens have a result that means nothing.</param>
     /// <returns>[heads, b, nq, d].</returns>
-    /// <exception cref="TorchException">Shapes and ranges do not match.</exception>
-    public static Tensor? Apply(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale)
+    /// <exception cref="TorchException">Shapes, ranges and padding do not match.</exception>
+    public static Tensor? Apply(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale, TextPadding? padding = null)
     {
         if (!Fused.IsOn || q.Device.Type != DeviceType.Cpu || q.Type is not (ElementType.Float32 or ElementType.BFloat16) || q.ElementCount == 0 || keys[0].ElementCount == 0)
             return null;
+        var call = new Call(ranges, padding, scale);
         if (keys.Count > 1)
-            return Forward(q, keys, values, ranges, scale, false).Y;
+            return call.Forward(q, keys, values, false).Y;
         var recorded = NoGrad.IsRecording && (q.RequiresGrad || keys[0].RequiresGrad || values[0].RequiresGrad);
         return CustomFunction.Apply([q, keys[0], values[0]], () =>
         {
-            var (y, exponents) = Forward(q, keys, values, ranges, scale, recorded);
+            var (y, exponents) = call.Forward(q, keys, values, recorded);
             return ([y], exponents is null ? [q, keys[0], values[0]] : [q, keys[0], values[0], y, exponents]);
-        }, (gradients, saved) => Backward(saved, gradients[0]!, ranges, scale))[0];
+        }, (gradients, saved) => call.Backward(saved, gradients[0]!))[0];
     }
 
-    private static (Tensor Y, Tensor? Exponents) Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale, bool recorded)
+    // What is the same in both directions.
+    private sealed record Call(AttentionRange[] Ranges, TextPadding? Padding, double Scale)
     {
-        nint y, exponents = 0;
-        var handles = stackalloc nint[2 * keys.Count];
-        for (var i = 0; i < keys.Count; i++)
-            (handles[i], handles[keys.Count + i]) = (keys[i].Handle, values[i].Handle);
-        fixed (AttentionRange* first = ranges)
-            Fused.Require(Native.pf_fused_attention(q.Handle, handles, handles + keys.Count, keys.Count, (long*)first, ranges.Length, scale, &y, recorded ? &exponents : null));
-        return (Tensor.Own(y), exponents == 0 ? null : Tensor.Own(exponents));
-    }
+        private readonly long[] words = [.. Padding?.Words.Select(count => (long)count) ?? []];
 
-    // Saved are q, k and v, and from a CPU with AVX-512 also y and the exponents of the softmax.
-    private static Tensor?[] Backward(Tensor[] saved, Tensor gradient, AttentionRange[] ranges, double scale)
-    {
-        nint dq, dk, dv;
-        var (y, exponents) = saved.Length == 3 ? (0, 0) : (saved[3].Handle, saved[4].Handle);
-        fixed (AttentionRange* first = ranges)
+        internal (Tensor Y, Tensor? Exponents) Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, bool recorded)
         {
-            Fused.Require(Native.pf_fused_attention_backward(saved[0].Handle, saved[1].Handle, saved[2].Handle, y, exponents, gradient.Handle, (long*)first, ranges.Length, scale,
-                &dq, &dk, &dv));
+            nint y, exponents = 0;
+            var handles = stackalloc nint[2 * keys.Count];
+            for (var i = 0; i < keys.Count; i++)
+                (handles[i], handles[keys.Count + i]) = (keys[i].Handle, values[i].Handle);
+            fixed (AttentionRange* first = Ranges)
+            fixed (long* word = words)
+            {
+                var padding = Values(word);
+                Fused.Require(Native.pf_fused_attention(q.Handle, handles, handles + keys.Count, keys.Count, (long*)first, Ranges.Length, word is null ? null : &padding, Scale,
+                    &y, recorded ? &exponents : null));
+            }
+
+            return (Tensor.Own(y), exponents == 0 ? null : Tensor.Own(exponents));
         }
 
-        return [Tensor.Own(dq), Tensor.Own(dk), Tensor.Own(dv)];
+        // Saved are q, k and v, and from a CPU with AVX-512 also y and the exponents of the softmax.
+        internal Tensor?[] Backward(Tensor[] saved, Tensor gradient)
+        {
+            nint dq, dk, dv;
+            var (y, exponents) = saved.Length == 3 ? (0, 0) : (saved[3].Handle, saved[4].Handle);
+            fixed (AttentionRange* first = Ranges)
+            fixed (long* word = words)
+            {
+                var padding = Values(word);
+                Fused.Require(Native.pf_fused_attention_backward(saved[0].Handle, saved[1].Handle, saved[2].Handle, y, exponents, gradient.Handle, (long*)first, Ranges.Length,
+                    word is null ? null : &padding, Scale, &dq, &dk, &dv));
+            }
+
+            return [Tensor.Own(dq), Tensor.Own(dk), Tensor.Own(dv)];
+        }
+
+        private TextPadding.Values Values(long* word) => new(word, words.Length, Padding?.Text ?? 0, Padding is { WordsAtEnd: true });
     }
 }

@@ -16,6 +16,13 @@ public static class BlockCausalAttention
     /// <returns>[b, nq, heads * head].</returns>
     internal static Tensor Forward(Tensor q, IReadOnlyList<KeyValues> parts, SequenceLayout layout, long first)
     {
+        if (FusedAttention.HasVectors(q) && (!layout.HasPadding || layout.TextLengths?.Contains(0) == false))
+        {
+            using var scope = new TensorScope();
+            var padding = layout is { HasPadding: true, TextLengths: { } each } ? new TextPadding(each, layout.TextLength, parts[0].HasPaddingFirst) : null;
+            return scope.Keep(ChunkedAttention.Fused(q, [.. parts.Select(part => part.Keys)], [.. parts.Select(part => part.Values)], Ranges(layout, first, q.Size(2), 0), padding)!);
+        }
+
         if (layout.Length <= layout.Settings.WholeUpTo && !parts[0].HasPaddingFirst)
         {
             using var scope = new TensorScope();
@@ -58,8 +65,7 @@ public static class BlockCausalAttention
     private static Tensor AttendRanges(Tensor q, IReadOnlyList<KeyValues> parts, SequenceLayout layout, long first, Tensor? bias, long absent = 0)
     {
         using var scope = new TensorScope();
-        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(2))
-            .Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
+        var ranges = Ranges(layout, first, q.Size(2), absent);
         if (bias is null && ChunkedAttention.Fused(q, [.. parts.Select(part => part.Keys)], [.. parts.Select(part => part.Values)], ranges) is { } fused)
             return scope.Keep(fused);
         var (k, v) = KeyValues.Join(parts);
@@ -73,6 +79,9 @@ public static class BlockCausalAttention
 
         return scope.Keep(results.Count == 1 ? results[0] : Tensor.Cat([.. results], 1));
     }
+
+    private static AttentionRange[] Ranges(SequenceLayout layout, long first, long count, long absent) =>
+        [.. layout.Shape.Ranges(first, count).Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
 
     private static bool HasFusedOperator(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
 

@@ -144,7 +144,7 @@ internal sealed class FrameAttention : Module
     {
         var positions = q.Size(2);
         var queries = Math.Clamp(MaxScores / (q.Size(0) * q.Size(1) * positions), 1, positions);
-        return ChunkedAttention.Fused(q, [k], [v], new AttentionRange(0, positions, positions)) ?? ChunkedAttention.Forward(q, k, v, null, queries);
+        return ChunkedAttention.Fused(q, [k], [v], [new AttentionRange(0, positions, positions)]) ?? ChunkedAttention.Forward(q, k, v, null, queries);
     }
 
     private Tensor Heads(Tensor x) => x.Unflatten(2, heads, -1).Permute(2, 0, 1, 3).Contiguous();
