@@ -10,6 +10,7 @@ place=$(mktemp -d /tmp/pyramidflow-launchers.XXXXXX)
 started=()
 finish() {
     for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
+    wait
     rm -rf "$place"
 }
 trap finish EXIT
@@ -85,9 +86,11 @@ C
 cd "$root"
 "${make[@]}" "$place/alone.safetensors" -o "$place/alone.mp4" "${options[@]}" >"$place/alone.log" 2>&1 || { cat "$place/alone.log"; exit 1; }
 if command -v torchrun >/dev/null; then
-    try "torchrun --standalone" torchrun --standalone --no-python --nproc-per-node 2
-    try "torchrun, static" torchrun --no-python --nnodes 1 --nproc-per-node 2 --master-addr 127.0.0.1 --master-port 29517
-    try "torchrun, c10d" torchrun --no-python --nnodes 1 --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:29518 --rdzv-id launchers
+    # Debian 12 has torchrun 1.13 with Python 3.11, which ends with an error unless it redirects stdout or stderr alone.
+    output=(--redirects 1 --tee 1 --log_dir "$place/torchrun")
+    try "torchrun --standalone" torchrun "${output[@]}" --standalone --no_python --nproc_per_node 2
+    try "torchrun, static" torchrun "${output[@]}" --no_python --nnodes 1 --nproc_per_node 2 --master_addr 127.0.0.1 --master_port 29517
+    try "torchrun, c10d" torchrun "${output[@]}" --no_python --nnodes 1 --nproc_per_node 2 --rdzv_backend c10d --rdzv_endpoint 127.0.0.1:29518 --rdzv_id launchers
 fi
 if command -v mpirun >/dev/null; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
