@@ -84,13 +84,17 @@ internal sealed record RunMemory(long Text, long Transformer, long Decoder)
             for (var stage = 0; stage < plan.Stages; stage++)
             {
                 var shape = WorkCount.OwnShape(config, plan, unit, stage, sampler);
-                most = Math.Max(most, TransformerMemory.Stage(config, shape, plan.EvaluationsOf(unit, stage), type, device, sampler.Attention,
+                most = Math.Max(most, TransformerMemory.Stage(config, shape, Own(plan.EvaluationsOf(unit, stage)), type, device, sampler.Attention,
                     WorkCount.UsesPrefix(config, shape, sampler) ? sampler.PrefixBytes : null, approximations.ReusePrefix > 1, approximations.GuidanceEvery > 1,
                     sampler.Ways?.Heads ?? 1));
             }
         }
 
         return most;
+
+        // The first part of the timesteps is the largest.
+        int Own(int evaluations) => sampler.Ways is { Timesteps: > 1 and var parts }
+            ? SamplingTeam.Share(0, parts, evaluations, approximations.Together).GetOffsetAndLength(evaluations).Length : evaluations;
     }
 
     /// <summary>Most bytes while prompts are encoded: scores of all heads with their softmax, and the feed-forward part at its widest.</summary>
