@@ -59,13 +59,11 @@ PF_INLINE void turn(const T* x, const float* table, T* y, int64_t pairs) {
     }
 }
 
-// Normalises the planes of one group of channels of one frame to mean 0 and variance 1 together, scales and shifts each channel, and applies SiLU.
+// Mean of the planes of one group of channels of one frame, and sum of the squared differences from it.
 // Sums of a row are float32, sums of rows are float64: a plane may have a million numbers.
 template <typename T>
-PF_INLINE void group_norm_silu(const T* x, int64_t x_step, const T* weight, const T* bias, T* y, int64_t y_step, int64_t channels, int64_t rows,
-                               int64_t width, float eps) {
+PF_INLINE void group_moments(const T* x, int64_t x_step, int64_t channels, int64_t rows, int64_t width, double* moments) {
     double sum = 0, squares = 0;
-    auto count = static_cast<double>(channels * rows * width);
     for (int64_t c = 0; c < channels; c++) {
         for (int64_t r = 0; r < rows; r++) {
             const T* row = x + c * x_step + r * width;
@@ -75,7 +73,7 @@ PF_INLINE void group_norm_silu(const T* x, int64_t x_step, const T* weight, cons
             sum += part;
         }
     }
-    auto mean = static_cast<float>(sum / count);
+    auto mean = static_cast<float>(sum / static_cast<double>(channels * rows * width));
     for (int64_t c = 0; c < channels; c++) {
         for (int64_t r = 0; r < rows; r++) {
             const T* row = x + c * x_step + r * width;
@@ -85,7 +83,14 @@ PF_INLINE void group_norm_silu(const T* x, int64_t x_step, const T* weight, cons
             squares += part;
         }
     }
-    auto factor = static_cast<float>(1.0 / std::sqrt(squares / count + eps));
+    moments[0] = mean;
+    moments[1] = squares;
+}
+
+// Normalises the planes of one group of channels of one frame by their mean and deviation, scales and shifts each channel, and applies SiLU.
+template <typename T>
+PF_INLINE void group_norm_silu(const T* x, int64_t x_step, const T* weight, const T* bias, T* y, int64_t y_step, int64_t channels, int64_t rows,
+                               int64_t width, float mean, float factor) {
     for (int64_t c = 0; c < channels; c++) {
         const T* from = x + c * x_step;
         T* to = y + c * y_step;
@@ -120,8 +125,21 @@ PF_BOTH_TYPES(turn, PF_TURN, {
         turn(x + row * width, table + row / heads % tokens * width, y + row * width, width / 2);
 })
 
+#define PF_GROUP_MOMENTS(T) (const T* x, const int64_t* strides, double* moments, const int64_t* sizes, int64_t groups, int64_t first, int64_t end)
+PF_BOTH_TYPES(group_moments, PF_GROUP_MOMENTS, {
+    auto frames = sizes[2];
+    auto channels = sizes[1] / groups;
+    for (int64_t task = first; task < end; task++) {
+        auto channel = task / frames % groups * channels;
+        auto item = task / frames / groups;
+        group_moments(x + item * strides[0] + channel * strides[1] + task % frames * strides[2], strides[1], channels, sizes[3], sizes[4], moments + 2 * task);
+    }
+})
+
+// Without moments they are computed, and `count` is the number of their elements.
 #define PF_GROUP_NORM(T)                                                                                                \
-    (const T* x, const int64_t* strides, const T* weight, const T* bias, T* y, const int64_t* sizes, int64_t groups, int64_t first, int64_t end, float eps)
+    (const T* x, const int64_t* strides, const T* weight, const T* bias, const double* moments, double count, T* y, const int64_t* sizes, int64_t groups, \
+     int64_t first, int64_t end, float eps)
 PF_BOTH_TYPES(group_norm_silu, PF_GROUP_NORM, {
     auto frames = sizes[2];
     auto channels = sizes[1] / groups;
@@ -130,8 +148,13 @@ PF_BOTH_TYPES(group_norm_silu, PF_GROUP_NORM, {
         auto frame = task % frames;
         auto channel = task / frames % groups * channels;
         auto item = task / frames / groups;
-        group_norm_silu(x + item * strides[0] + channel * strides[1] + frame * strides[2], strides[1], weight + channel, bias + channel,
-            y + ((item * sizes[1] + channel) * frames + frame) * plane, frames * plane, channels, sizes[3], sizes[4], eps);
+        auto from = x + item * strides[0] + channel * strides[1] + frame * strides[2];
+        double own[2];
+        const double* used = own;
+        if (moments == nullptr) group_moments(from, strides[1], channels, sizes[3], sizes[4], own);
+        else used = moments + 2 * task;
+        group_norm_silu(from, strides[1], weight + channel, bias + channel, y + ((item * sizes[1] + channel) * frames + frame) * plane, frames * plane, channels,
+            sizes[3], sizes[4], static_cast<float>(used[0]), static_cast<float>(1.0 / std::sqrt(used[1] / count + eps)));
     }
 })
 
@@ -148,6 +171,11 @@ bool steps(const at::Tensor& x, const at::Tensor& per_row, int64_t* step) {
         return false;
     *step = per_row.size(0) == 1 ? 0 : per_row.stride(0);
     return true;
+}
+
+// Whether the pixels of each plane of x [b, c, t, h, w] are neighbours, and its channels divide into groups.
+bool planes(const at::Tensor& x, int64_t groups) {
+    return applies(x) && x.dim() == 5 && x.numel() > 0 && x.stride(4) == 1 && x.stride(3) == x.size(4) && groups >= 1 && x.size(1) % groups == 0;
 }
 
 }  // namespace
@@ -213,19 +241,42 @@ PF_API int pf_fused_turn(Handle xh, Handle tableh, Handle* y) {
     });
 }
 
+// Mean and sum of squared differences from it of each group of channels of each frame of x [b, c, t, h, w], into y [b, groups, t, 2], float64.
+PF_API int pf_fused_group_moments(Handle xh, int64_t groups, Handle* y) {
+    return pf::guarded<int>(-1, [&] {
+        auto x = pf::borrow(xh);
+        if (!planes(x, groups)) return 0;
+        auto out = at::empty({x.size(0), groups, x.size(2), 2}, x.options().dtype(at::kDouble));
+        each_row(x.size(0) * groups * x.size(2), x.numel() / (x.size(0) * groups * x.size(2)), [&](int64_t first, int64_t end) {
+            PF_CALL(x, group_moments, data<T>(x), x.strides().data(), data<double>(out), x.sizes().data(), groups, first, end);
+        });
+        *y = pf::give(std::move(out));
+        return 1;
+    });
+}
+
 // Normalises each frame of x [b, c, t, h, w] by itself in groups of channels, scales and shifts it by weight and bias [c], and applies SiLU, into y.
-// Channels and frames of x may lie anywhere, pixels of a plane are neighbours.
-PF_API int pf_fused_group_norm_silu(Handle xh, Handle weighth, Handle biash, int64_t groups, double eps, Handle* y) {
+// Channels and frames of x may lie anywhere, pixels of a plane are neighbours. Where x is a part of the frames, `momentsh` has the moments of whole ones
+// (pf_fused_group_moments), of `count` elements each; 0 computes them.
+PF_API int pf_fused_group_norm_silu(Handle xh, Handle weighth, Handle biash, Handle momentsh, double count, int64_t groups, double eps, Handle* y) {
     return pf::guarded<int>(-1, [&] {
         auto x = pf::borrow(xh), weight = pf::borrow(weighth), bias = pf::borrow(biash);
-        if (!applies(x) || x.dim() != 5 || x.numel() == 0 || x.stride(4) != 1 || x.stride(3) != x.size(4) || groups < 1 || x.size(1) % groups != 0) return 0;
+        if (!planes(x, groups)) return 0;
         for (auto* each : {&weight, &bias}) {
             if (!applies(*each) || each->scalar_type() != x.scalar_type() || !each->is_contiguous() || each->numel() != x.size(1)) return 0;
         }
+        const double* given = nullptr;
+        if (momentsh) {
+            const auto& moments = pf::borrow(momentsh);
+            if (!moments.is_contiguous() || moments.scalar_type() != at::kDouble || moments.numel() != 2 * x.size(0) * groups * x.size(2)) return 0;
+            given = data<double>(moments);
+        } else {
+            count = static_cast<double>(x.numel() / (x.size(0) * groups * x.size(2)));
+        }
         auto out = at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::Contiguous));
         each_row(x.size(0) * groups * x.size(2), x.numel() / (x.size(0) * groups * x.size(2)), [&](int64_t first, int64_t end) {
-            PF_CALL(x, group_norm_silu, data<T>(x), x.strides().data(), data<T>(weight), data<T>(bias), data<T>(out), x.sizes().data(), groups, first, end,
-                static_cast<float>(eps));
+            PF_CALL(x, group_norm_silu, data<T>(x), x.strides().data(), data<T>(weight), data<T>(bias), given, count, data<T>(out), x.sizes().data(), groups,
+                first, end, static_cast<float>(eps));
         });
         *y = pf::give(std::move(out));
         return 1;

@@ -51,6 +51,28 @@ public sealed class FusedTests : IDisposable
         Close((bias * bias.Sigmoid()).Reshape(1, 12, 1, 1, 1).Expand(1, 12, 1, 2, 2), Fused.GroupNormSilu(constant, weight, bias, 4, 1e-6), type);
     }
 
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Group_norm_of_bands_of_frames(ElementType type)
+    {
+        var (weight, bias) = (Random(type, 12) + 1, Random(type, 12));
+        // Bands with other means than the whole.
+        var frames = (Random(ElementType.Float32, 2, 12, 3, 5, 7) + Tensor.Arange(0, 5).Reshape(1, 1, 1, 5, 1)).To(type);
+        Tensor[] bands = [frames.Narrow(3, 0, 2), frames.Narrow(3, 2, 3)];
+        foreach (var isOn in new[] { true, false })
+        {
+            Fused.IsOn = true;
+            var whole = Fused.GroupNormSilu(frames, weight, bias, 4, 1e-6);
+            Fused.IsOn = isOn;
+            var moments = GroupMoments.Join([.. bands.Select(band => GroupMoments.Of(band, 4))]);
+            var calls = Fused.Calls;
+            Close(whole, Tensor.Cat([.. bands.Select(band => Fused.GroupNormSilu(band, weight, bias, 4, 1e-6, moments))], 3), type);
+            Assert.Equal(isOn ? bands.Length : 0, Fused.Calls - calls);
+        }
+
+        Fused.IsOn = true;
+    }
+
     [Fact]
     public void What_is_not_a_number_stays_so()
     {

@@ -211,7 +211,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
     private string Divided(ParallelPlan plan)
     {
         return FormattableString.Invariant(
-            $"on {plan.Ways.Processes} processes ({plan.Ways}), computed, {(Link is { } link ? $"with {link} GB/s between them" : "without transfers")}: denoising {Time(plan.SamplingSeconds)} in place of {Time(Seconds(GenerationPhase.Denoising))}, with decoding {Time(plan.Seconds)} in place of {Time(Seconds(GenerationPhase.Denoising) + Seconds(GenerationPhase.Decoding))}; each keeps {Bytes.Text(plan.HistoryBytes)} of history cache and sends at most {Bytes.Text(plan.SentBytes)}");
+            $"on {plan.Ways.Processes} processes ({plan.Ways}), computed, {(Link is { } link ? $"with {link} GB/s between them" : "without transfers")}: denoising {Time(plan.SamplingSeconds)} in place of {Time(Seconds(GenerationPhase.Denoising))}, with decoding {Time(plan.Seconds)} in place of {Time(Seconds(GenerationPhase.Denoising) + Seconds(GenerationPhase.Decoding))}; each keeps {Bytes.Text(plan.HistoryBytes)} of history cache and sends at most {Bytes.Text(plan.SentBytes)}; process 0 takes {Bytes.Text(plan.MemoryBytes[0])} of memory{(plan.MemoryBytes.Count > 1 ? $", each other one at most {Bytes.Text(plan.MemoryBytes.Skip(1).Max())}" : "")}");
 
         double Seconds(GenerationPhase phase) => Cost.Work.Where(work => work.Phase == phase).Sum(work => work.Seconds);
 
@@ -272,10 +272,15 @@ internal static class PlanJson
             json.WriteNumber("timesteps", divided.Ways.Timesteps);
             json.WriteNumber("heads", divided.Ways.Heads);
             json.WriteNumber("decode", divided.Ways.Decode);
+            json.WriteNumber("decoders", divided.Ways.Decoders);
             json.WriteNumber("sampling_seconds", divided.SamplingSeconds);
             json.WriteNumber("seconds", divided.Seconds);
             json.WriteNumber("history_bytes", divided.HistoryBytes);
             json.WriteNumber("sent_bytes", divided.SentBytes);
+            json.WriteStartArray("memory_bytes");
+            foreach (var bytes in divided.MemoryBytes)
+                json.WriteNumberValue(bytes);
+            json.WriteEndArray();
             json.WriteEndObject();
         }
 

@@ -26,7 +26,7 @@ internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a C
     private readonly Option<string?> type = CliOptions.Choice("--dtype", $"number type to compute in [default: {usualType}]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads; small models are denoised on one [default: all]", 1);
     private readonly Option<string?> parallel = CliOptions.Text("--parallel", "WAYS",
-        "how several processes divide a video, such as guidance=2,timesteps=2 or heads=4,decode=1 [default: what takes the least time by the measured speed of processes and network]");
+        "how several processes divide a video, such as guidance=2,timesteps=2, heads=4,decode=1 or guidance=2,heads=4,decode=all [default: what takes the least time by the measured speed of processes and network]");
     private readonly Option<int?> tile = CliOptions.Whole("--tile", "PIXELS", "decode and encode in tiles of this side, such as 256: less memory [default: whole frames]", 1);
     private readonly Option<double?> overlap = CliOptions.Number("--tile-overlap", "SHARE", "share of a tile that lies over the next, up to 0.5 [default: 0.25]", zero: false);
     private readonly Option<string?> offload = CliOptions.Choice("--offload", "when weights are in memory: always, one model at a time, one block at a time, or what fits [default: auto]",

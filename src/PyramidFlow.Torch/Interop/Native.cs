@@ -27,7 +27,9 @@ internal static unsafe partial class Native
     internal static partial int pf_fused_attention_backward(nint q, nint k, nint v, nint y, nint exponents, nint dy, long* ranges, int count, TextPadding.Values* padding, double scale, nint* dq, nint* dk, nint* dv);
     [LibraryImport(Library)] internal static partial int pf_fused_modulate(nint x, nint scale, nint shift, double eps, nint* y);
     [LibraryImport(Library)] internal static partial int pf_fused_rms_norm(nint x, nint weight, double eps, nint* y);
-    [LibraryImport(Library)] internal static partial int pf_fused_group_norm_silu(nint x, nint weight, nint bias, long groups, double eps, nint* y);
+    [LibraryImport(Library)] internal static partial int pf_fused_group_moments(nint x, long groups, nint* y);
+    [LibraryImport(Library)]
+    internal static partial int pf_fused_group_norm_silu(nint x, nint weight, nint bias, nint moments, double count, long groups, double eps, nint* y);
     [LibraryImport(Library)] internal static partial int pf_fused_turn(nint x, nint table, nint* y);
 
     // Tensors.

@@ -63,12 +63,14 @@ internal static unsafe class Fused
     /// <param name="bias">[c].</param>
     /// <param name="groups">Divides the channels.</param>
     /// <param name="eps">Added to the variance.</param>
-    public static Tensor GroupNormSilu(Tensor x, Tensor weight, Tensor bias, long groups, double eps)
+    /// <param name="whole">Moments of the whole frames, of which x is a part; null computes those of x.</param>
+    public static Tensor GroupNormSilu(Tensor x, Tensor weight, Tensor bias, long groups, double eps, GroupMoments? whole = null)
     {
         nint y;
-        return Applies && Done(Native.pf_fused_group_norm_silu(x.Handle, weight.Handle, bias.Handle, groups, eps, &y))
+        return Applies && Done(Native.pf_fused_group_norm_silu(x.Handle, weight.Handle, bias.Handle, whole?.Values.Handle ?? 0, whole?.Count ?? 0, groups, eps, &y))
             ? Tensor.Own(y)
-            : x.Transpose(1, 2).Flatten(0, 1).GroupNorm(groups, weight, bias, eps).Unflatten(0, x.Size(0), -1).Transpose(1, 2).Silu();
+            : whole is null ? x.Transpose(1, 2).Flatten(0, 1).GroupNorm(groups, weight, bias, eps).Unflatten(0, x.Size(0), -1).Transpose(1, 2).Silu()
+            : whole.Normalize(x, weight, bias, groups, eps).Silu();
     }
 
     /// <summary>Applies rotary position embeddings: rotates pairs of neighbouring features, in float32.</summary>
@@ -94,13 +96,62 @@ internal static unsafe class Fused
     private static Tensor InFloat32(Tensor x, Func<Tensor, Tensor> work) =>
         x.Type == ElementType.BFloat16 && x.Device.Type == DeviceType.Cpu ? work(x.To(ElementType.Float32)).To(x.Type) : work(x);
 
-    private static bool Done(int answer)
+    /// <summary>Whether a kernel applied.</summary>
+    internal static bool Done(int answer)
     {
         if (answer < 0)
             throw Native.Error("fused work");
         Calls += answer;
         return answer == 1;
     }
+}
+
+/// <summary>Means and squared deviations of frames in groups of channels, from which those of frames in several parts can be computed.</summary>
+/// <param name="Values">Mean and sum of the squared differences from it, [b, groups, t, 2] in float64.</param>
+/// <param name="Count">Number of elements of each.</param>
+internal sealed unsafe record GroupMoments(Tensor Values, long Count)
+{
+    /// <summary>Computes them.</summary>
+    /// <param name="x">[b, c, t, h, w].</param>
+    /// <param name="groups">Divides the channels.</param>
+    public static GroupMoments Of(Tensor x, long groups)
+    {
+        nint y;
+        var count = x.Size(1) / groups * x.Size(3) * x.Size(4);
+        if (Fused.IsOn && Fused.Done(Native.pf_fused_group_moments(x.Handle, groups, &y)))
+            return new GroupMoments(Tensor.Own(y), count);
+        var wide = x.To(ElementType.Float32).Unflatten(1, groups, -1);                      // [b, groups, c / groups, t, h, w]
+        var mean = wide.Mean([2, 4, 5]);
+        var squares = wide.Var([2, 4, 5], correction: 0) * count;
+        return new GroupMoments(Tensor.Stack([mean, squares], 3).To(ElementType.Float64), count);
+    }
+
+    /// <summary>The moments of frames from those of their parts, in order.</summary>
+    public static GroupMoments Join(IReadOnlyList<GroupMoments> parts)
+    {
+        var count = parts.Sum(part => part.Count);
+        var mean = Sum(part => Mean(part) * ((double)part.Count / count));
+        var squares = Sum(part => (Mean(part) - mean) is var off ? Squares(part) + (off * off * part.Count) : off);
+        return new GroupMoments(Tensor.Stack([mean, squares], 3), count);
+
+        Tensor Sum(Func<GroupMoments, Tensor> term) => parts.Skip(1).Aggregate(term(parts[0]), (sum, part) => sum + term(part));
+    }
+
+    /// <summary>Normalises a part of the frames, then scales and shifts each channel.</summary>
+    internal Tensor Normalize(Tensor x, Tensor weight, Tensor bias, long groups, double eps)
+    {
+        var factor = (Squares(this) * (1.0 / Count) + eps).Rsqrt();                         // [b, groups, t]
+        var y = (x.To(ElementType.Float32).Unflatten(1, groups, -1) - Shaped(Mean(this))) * Shaped(factor);
+        return ((y.Flatten(1, 2) * PerChannel(weight)) + PerChannel(bias)).To(x.Type);
+
+        static Tensor Shaped(Tensor each) => each.To(ElementType.Float32).Unsqueeze(2).Unsqueeze(4).Unsqueeze(5);  // [b, groups, 1, t, 1, 1]
+
+        static Tensor PerChannel(Tensor each) => each.To(ElementType.Float32).Reshape(1, -1, 1, 1, 1);
+    }
+
+    private static Tensor Mean(GroupMoments moments) => moments.Values.Select(3, 0);
+
+    private static Tensor Squares(GroupMoments moments) => moments.Values.Select(3, 1);
 }
 
 /// <summary>Consecutive queries that attend to the same keys, counted from the first key.</summary>

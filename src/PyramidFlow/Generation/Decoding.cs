@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
@@ -19,6 +21,9 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     private long latentFrames;
     private int written, passed;
 
+    /// <summary>Does what may fail in this process alone, where several decode together; null does it at once.</summary>
+    internal Action<Action>? Guard { get; init; }
+
     /// <summary>Whether decoding waits for all latents.</summary>
     internal bool Waits => write is not null && options.DecodesByTile(settings.Sampling);
 
@@ -37,7 +42,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
-            Put(piece, decoder.Decode(piece.Latents, isEnd: latentFrames + piece.Latents.Size(2) == settings.Sampling.Frames));
+            Put(piece, decoder.Take(piece.Latents, isEnd: latentFrames + piece.Latents.Size(2) == settings.Sampling.Frames));
         }
     }
 
@@ -109,8 +114,17 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             new Piece(latents.Narrow(2, part.Start, part.Count), isGiven, IsJoint: isGiven && part.Start + part.Count == total))];
     }
 
-    // Hands out frames [1, 3, t, h, w].
-    private void Put(Piece piece, Tensor frames)
+    // Hands out frames [1, 3, t, h, w], unless another process has them.
+    private void Put(Piece piece, Tensor? frames)
+    {
+        if (frames is not null && Guard is null)
+            HandOut(piece, frames);
+        else if (frames is not null)
+            Guard!(() => HandOut(piece, frames));
+        latentFrames += piece.Latents.Size(2);
+    }
+
+    private void HandOut(Piece piece, Tensor frames)
     {
         Remember(frames, piece.Latents.Size(2));
         if (piece.IsJoint && settings.Video is { } video && write is not null)
@@ -165,8 +179,6 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
                 Monitor.PulseAll(lastFrames);
             }
         }
-
-        latentFrames = end;
     }
 
     // Latents that are decoded at a time; new frames join the last given ones.
@@ -227,6 +239,44 @@ internal sealed class DecodingInTurn(ClipOutput output, ProgressMeter meter, Pip
         Meter.Begin(GenerationPhase.Decoding, unit);
         models.MakeRoom(models.Vae);
         Output.Add(unit, latents, Stopped);
+        Meter.Decoded(unit);
+    }
+}
+
+/// <summary>
+/// Decodes each unit together with other processes (<see cref="SharedDecoder"/>). Each unit that is begun is finished by all of them: before it, the first one says whether frames are still wanted, and
+/// what fails when it hands them out is kept until the run is left.
+/// </summary>
+/// <param name="output">Of the clip.</param>
+/// <param name="meter">Reports each unit.</param>
+/// <param name="models">Those that make room for the VAE.</param>
+/// <param name="shared">The processes.</param>
+/// <param name="run">The run that they make.</param>
+/// <param name="wants">Whether the first process wants frames at all; the others do not decide.</param>
+/// <param name="cancellationToken">Checked before each unit.</param>
+internal sealed class DecodingTogether(ClipOutput output, ProgressMeter meter, PipelineModels models, SharedDecoder shared, CommonRun run, bool wants, CancellationToken cancellationToken)
+    : UnitDecoding(output, meter, cancellationToken)
+{
+    /// <summary>Whether a unit was not decoded, because nobody wants its frames.</summary>
+    internal bool HasSkipped { get; private set; }
+
+    internal override void Add(int unit, Tensor latents)
+    {
+        run.Do(Stopped.ThrowIfCancellationRequested);
+        HasSkipped |= !shared.FirstSays(wants && !run.HasFailed);
+        if (HasSkipped)
+            return;
+        Meter.Begin(GenerationPhase.Decoding, unit);
+        models.MakeRoom(models.Vae);
+        try
+        {
+            Output.Add(unit, latents, CancellationToken.None);
+        }
+        catch (NonFiniteException e)
+        {
+            run.Do(() => ExceptionDispatchInfo.Throw(e));
+        }
+
         Meter.Decoded(unit);
     }
 }

@@ -12,6 +12,9 @@ namespace PyramidFlow.Generation;
 /// <param name="SentBytes">Most bytes that a process sends, without the texts.</param>
 internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, double Seconds, long HistoryBytes, long SentBytes)
 {
+    /// <summary>Most bytes of each process, from process 0, with the placement of the plan.</summary>
+    public IReadOnlyList<long> MemoryBytes { get; init; } = [];
+
     // Finer divisions into heads pay with no network there is.
     private const int MostHeads = 16;
 
@@ -26,8 +29,12 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
     {
         var limited = Limited(options, ways);
         var kept = HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited);
-        var (sampling, whole) = Times(clip, model, type, limited, kept, options.Tiles, speed);
-        return new ParallelPlan(ways, sampling, whole, kept.Sum(stage => stage.Bytes), Enumerable.Range(0, ways.Processes).Max(rank => BytesSent(clip, model, type, limited, rank)));
+        var (sampling, whole) = Times(clip, model, type, limited, kept, options, speed);
+        return new ParallelPlan(ways, sampling, whole, kept.Sum(stage => stage.Bytes),
+            Enumerable.Range(0, ways.Processes).Max(rank => BytesSent(clip, model, type, limited, rank) + DecodingBytesSent(clip, model, type, ways, options, rank)))
+        {
+            MemoryBytes = [.. Enumerable.Range(0, ways.Processes).Select(rank => RunMemory.OfProcess(model, clip, type, options with { Sampler = limited }, rank).Peak)],
+        };
     }
 
     /// <summary>The ways that take the least time.</summary>
@@ -39,16 +46,17 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
     /// <param name="speed">Speed of the processes and their connections.</param>
     public static ParallelWays Fastest(GenerationSettings clip, PlannedModel model, ElementType type, int processes, PipelineOptions options, GroupSpeed speed)
     {
-        return (from decode in processes > 1 ? new[] { 0, 1 } : [0]
+        return (from decode in Enumerable.Range(0, processes)
+                from together in decode == 0 && processes > 1 ? new[] { false, true } : [false]
                 from guidance in clip.IsGuided ? new[] { 1, 2 } : [1]
                 from heads in Enumerable.Range(1, (int)Math.Min(MostHeads, model.Transformer.Heads))
                 where (processes - decode) % (guidance * heads) == 0
-                select new ParallelWays(guidance, (processes - decode) / (guidance * heads), heads, decode)).MinBy(Whole)!;
+                select new ParallelWays(guidance, (processes - decode) / (guidance * heads), heads, decode) { AllDecode = together }).MinBy(Whole)!;
 
         double Whole(ParallelWays ways)
         {
             var limited = Limited(options, ways);
-            return Times(clip, model, type, limited, HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited), options.Tiles, speed).Whole;
+            return Times(clip, model, type, limited, HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited), options, speed).Whole;
         }
     }
 
@@ -61,8 +69,9 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
     public static long BytesSent(GenerationSettings clip, PlannedModel model, ElementType type, SamplerOptions sampler, int rank)
     {
         var (plan, bytes, ways) = (clip.Sampling, 0L, sampler.Ways!);
+        // Process 0 passes on the units that it and others decode.
         if (ways.Decode > rank)
-            return 0;
+            return Enumerable.Range(0, plan.Units).Sum(unit => ProcessGroup.BroadcastTargets(rank, ways.Decode).Count() * Latents(plan, unit, plan.Stages - 1));
         rank -= ways.Decode;
         var kept = HistoryPlan.Choose(plan, model.Transformer, type, sampler);
         for (var unit = clip.IsConditioned ? 1 : 0; unit < plan.Units; unit++)
@@ -78,7 +87,7 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
             }
 
             // The finished unit is broadcast, and handed over to the process that decodes.
-            var targets = ProcessGroup.BroadcastTargets(rank, ways.Samplers).Count() + (rank == 0 ? ways.Decode : 0);
+            var targets = ProcessGroup.BroadcastTargets(rank, ways.Samplers).Count() + (rank == 0 && ways.Decode > 0 ? 1 : 0);
             bytes += targets * Latents(plan, unit, plan.Stages - 1);
         }
 
@@ -107,18 +116,59 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
         long Latents(SamplingPlan sampling, int unit, int stage) => LatentBytes(model.Transformer, type, sampling.SizeOf(unit, stage));
     }
 
+    /// <summary>Bytes that a process sends while it decodes a clip together with others.</summary>
+    /// <param name="clip">The clip.</param>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="ways">How the work is divided.</param>
+    /// <param name="options">Tiles, and how many latent frames are decoded at a time.</param>
+    /// <param name="rank">The process.</param>
+    internal static long DecodingBytesSent(GenerationSettings clip, PlannedModel model, ElementType type, ParallelWays ways, PipelineOptions options, int rank) =>
+        Enumerable.Range(0, clip.Sampling.Units).Sum(unit => DecodingCost(clip, model, type, ways, options, unit, rank).Bytes);
+
+    // Nothing where a process decodes alone, or no unit.
+    private static SharedDecoderCost DecodingCost(GenerationSettings clip, PlannedModel model, ElementType type, ParallelWays ways, PipelineOptions options, int unit, int rank)
+    {
+        var (plan, cost) = (clip.Sampling, default(SharedDecoderCost));
+        var processes = ways.DecodersOf(plan, options);
+        if (processes == 1 || rank >= processes)
+            return cost;
+        var (tiles, height, width) = WorkCount.Tiles(model.Vae, plan, options.Tiles);
+        foreach (var (start, count) in UnitDecoder.Pieces(plan.FramesOf(unit), options.DecodeWindow, isStart: unit == 0))
+        {
+            var (isStart, size) = (unit == 0 && start == 0, new ClipSize(count, height, width));
+            var piece = tiles == 1
+                ? SharedDecoderCost.OfBands(model.Vae, type, size, isStart, processes, rank, ways.GivesAll(plan))
+                : SharedDecoderCost.OfTiles(model.Vae, type, size, isStart, tiles, processes, rank, ways.GivesAll(plan));
+            cost = new SharedDecoderCost(cost.Bytes + piece.Bytes, cost.Exchanges + piece.Exchanges);
+        }
+
+        return cost;
+    }
+
     private static long LatentBytes(ITransformerConfig config, ElementType type, ClipSize size) => size.Tokens * Patches.Size * Patches.Size * config.LatentChannels * type.Size();
 
     // Without a limit the whole history is kept.
     private static SamplerOptions Limited(PipelineOptions options, ParallelWays ways) =>
         options.Sampler with { Ways = ways, HistoryBytes = options.Sampler.HistoryBytes ?? long.MaxValue };
 
-    private static (double Sampling, double Whole) Times(GenerationSettings clip, PlannedModel model, ElementType type, SamplerOptions sampler, IReadOnlyList<KeptStage> kept, TileOptions? tiles, GroupSpeed speed)
+    private static (double Sampling, double Whole) Times(GenerationSettings clip, PlannedModel model, ElementType type, SamplerOptions sampler, IReadOnlyList<KeptStage> kept, PipelineOptions options, GroupSpeed speed)
     {
         var sampling = ChainSeconds(clip, model.Transformer, type, sampler, kept, speed);
-        var decoding = Enumerable.Range(0, clip.Sampling.Units)
-            .Select(unit => WorkCount.Decode(model.Vae, clip.Sampling, unit, tiles) / (speed.Machine.Convolutions * MachineSpeed.ReachedShare)).ToArray();
+        var decoding = Enumerable.Range(0, clip.Sampling.Units).Select(DecodingSeconds).ToArray();
         return (sampling, sampler.Ways!.Decode == 0 ? sampling + decoding.Sum() : Math.Max(sampling, decoding[..^1].Sum()) + decoding[^1]);
+
+        // The process with the largest band, or with most tiles, counts; the second one has two neighbours where there are more than two.
+        double DecodingSeconds(int unit)
+        {
+            var (plan, ways) = (clip.Sampling, sampler.Ways!);
+            var (processes, tiles) = (ways.DecodersOf(plan, options), WorkCount.Tiles(model.Vae, plan, options.Tiles).Count);
+            var parts = tiles == 1 ? plan.Height : tiles;
+            var share = (double)((parts + processes - 1) / processes) / parts;
+            var (bytes, exchanges) = DecodingCost(clip, model, type, ways, options, unit, Math.Min(1, processes - 1));
+            return (share * WorkCount.Decode(model.Vae, plan, unit, options.Tiles) / (speed.Machine.Convolutions * MachineSpeed.ReachedShare))
+                + (exchanges * speed.Delay) + (bytes / speed.BytesPerSecond);
+        }
     }
 
     // Follows the clocks of the processes that share the timesteps: each computes its prefixes as soon as it can, and the steps go from owner to owner.

@@ -99,8 +99,8 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         new(Text, Wider is null ? null : Wider.Text, warn) { Team = team ?? new SamplingTeam(null), Run = run, Cache = Prompts, Begin = () => MakeRoom([.. Text.Models]) };
 
     /// <summary>A decoder of one clip, which goes over to the wider VAE where pixels overflow.</summary>
-    internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn) =>
-        new(Vae, normalization, tiles, Wider is null ? null : Wider.Vae, warn);
+    internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn, SharedDecoder? shared = null) =>
+        new(Vae, normalization, tiles, Wider is null ? null : Wider.Vae, warn, shared);
 
     /// <summary>Sets when weights are in memory from now on.</summary>
     /// <param name="offload">Not <see cref="Offload.Auto"/>.</param>

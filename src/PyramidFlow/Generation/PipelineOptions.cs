@@ -112,7 +112,7 @@ public sealed record PipelineOptions
 
     /// <summary>Whether units of a clip are decoded while the next ones are sampled.</summary>
     internal bool Overlaps(SamplingPlan plan) =>
-        OverlapDecoding && Offload is Offload.None or Offload.Auto && !DecodesByTile(plan) && plan.Units > 1;
+        OverlapDecoding && Sampler.Ways is not { SharesDecoding: true } && Offload is Offload.None or Offload.Auto && !DecodesByTile(plan) && plan.Units > 1;
 
     /// <summary>Refuses values that are impossible for every checkpoint.</summary>
     internal void Check()

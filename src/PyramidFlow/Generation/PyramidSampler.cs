@@ -122,8 +122,14 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         return TensorScope.Release(To(model, given).Contiguous().Clone());
     }
 
+    /// <summary>The processes that decode a clip together with this one; null where it decodes alone, or nothing.</summary>
+    internal SharedDecoder? SharedDecoder(SamplingPlan plan, PipelineOptions run) => team.Decoder(plan, run);
+
     /// <summary>Whether other processes sample, and this one only takes their units.</summary>
     internal bool OnlyTakes => team.OnlyDecodes;
+
+    /// <summary>Whether the processes that sample the units that this one takes make the rest of the clip in the wider type.</summary>
+    internal bool HasTakenWidened => team.HasTakenWidened;
 
     /// <summary>Ends a clip, once its last unit is with all processes that need it.</summary>
     internal void Complete() => team.Complete();
@@ -200,7 +206,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         if (!x.AllFinite())
             throw NotFinite(plan, unit, sums.FindIndex(sum => !double.IsFinite(sum.Item())) is var broken and >= 0 ? broken : plan.Stages - 1);
         var latents = To(model, x).Contiguous();
-        team.Unite(latents);
+        team.Unite(latents, fallback.IsWidened);
         return TensorScope.Release(latents);
     }
 

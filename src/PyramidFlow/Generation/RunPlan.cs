@@ -129,15 +129,22 @@ internal static class WorkCount
     /// <summary>Decoding the latent frames of a unit.</summary>
     internal static double Decode(CausalVideoVaeConfig config, SamplingPlan plan, int unit, TileOptions? tiles)
     {
-        var side = tiles is null ? long.MaxValue : tiles.Size / config.SpatialScale;
-        var (rows, tileHeight) = Cut(plan.Height);
-        var (columns, tileWidth) = Cut(plan.Width);
+        var (count, tileHeight, tileWidth) = Tiles(config, plan, tiles);
         var frames = plan.FramesOf(unit);
         // Later units continue the frames before them, so their cost is the difference between a longer and a shorter video.
         var tile = unit == 0
             ? VaeFlops.Decode(config, frames, tileHeight, tileWidth)
             : VaeFlops.Decode(config, frames + 2, tileHeight, tileWidth) - VaeFlops.Decode(config, 2, tileHeight, tileWidth);
-        return (double)rows * columns * tile;
+        return (double)count * tile;
+    }
+
+    /// <summary>Number of tiles of a frame, and rows and columns of latents of each.</summary>
+    internal static (long Count, long Height, long Width) Tiles(CausalVideoVaeConfig config, SamplingPlan plan, TileOptions? tiles)
+    {
+        var side = tiles is null ? long.MaxValue : tiles.Size / config.SpatialScale;
+        var (rows, tileHeight) = Cut(plan.Height);
+        var (columns, tileWidth) = Cut(plan.Width);
+        return (rows * columns, tileHeight, tileWidth);
 
         (long Count, long Length) Cut(long total) => total <= side
             ? (1, total)

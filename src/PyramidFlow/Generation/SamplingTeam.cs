@@ -13,7 +13,7 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
     private readonly List<Transfers> handedOver = [];
 
     /// <summary>Whether this process only decodes what the others sample.</summary>
-    internal bool OnlyDecodes => ways.Decode == 1 && group!.Rank == 0;
+    internal bool OnlyDecodes => group is not null && group.Rank < ways.Decode;
 
     /// <summary>Number of processes that share the timesteps.</summary>
     internal int Parts => ways.Timesteps;
@@ -101,14 +101,16 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
     /// Gives all processes that sample the latents of the first of them, so that none drifts away where machines differ, and hands them over to the one that
     /// decodes, which may be one unit behind.
     /// </summary>
-    internal void Unite(Tensor latents)
+    /// <param name="latents">Latents of a unit, finished.</param>
+    /// <param name="isWidened">Whether the transformer in the wider type makes the rest of the clip.</param>
+    internal void Unite(Tensor latents, bool isWidened)
     {
         if (ways.Samplers > 1)
-            (ways.Decode == 0 ? group! : group!.Part([.. Enumerable.Range(1, ways.Samplers)])).Broadcast(latents);
+            (ways.Decode == 0 ? group! : group!.Part([.. Enumerable.Range(ways.Decode, ways.Samplers)])).Broadcast(latents);
         if (ways.Decode == 0 || Rank > 0)
             return;
         Complete();
-        SendHeader(Handover.Unit);
+        SendHeader(isWidened ? Handover.WidenedUnit : Handover.Unit);
         handedOver.Add(group!.Send(latents, 0));
     }
 
@@ -131,6 +133,18 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
         Complete();
     }
 
+    /// <summary>
+    /// The processes that decode a clip together with this one; null where it decodes alone, or nothing. Where a history window needs decoded frames, processes that sample get them all.
+    /// </summary>
+    internal SharedDecoder? Decoder(SamplingPlan plan, PipelineOptions run)
+    {
+        var count = ways.DecodersOf(plan, run);
+        return count == 1 || group!.Rank >= count ? null : new SharedDecoder(group.Part([.. Enumerable.Range(0, count)]), ways.GivesAll(plan));
+    }
+
+    /// <summary>Whether the processes whose units this one takes make the rest of the clip in the wider type.</summary>
+    internal bool HasTakenWidened { get; private set; }
+
     /// <summary>Latents that the other processes have sampled.</summary>
     /// <param name="unit">Number of the unit, from 0.</param>
     /// <param name="shape">Their shape.</param>
@@ -139,20 +153,30 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
     /// <exception cref="NonFiniteException">Their numbers are not finite.</exception>
     internal Tensor Take(int unit, long[] shape, ElementType type)
     {
-        var header = Room([1], ElementType.UInt8);
-        group!.Receive(header, 1).Wait();
+        var header = Received(Room([1], ElementType.UInt8));
         switch ((Handover)header.Data<byte>()[0])
         {
+            case Handover.WidenedUnit:
+                HasTakenWidened = true;
+                break;
             case Handover.NotFinite:
                 throw new NonFiniteException(ModelPart.Transformer, FormattableString.Invariant($"in unit {unit + 1}, which the other processes sampled"));
             case Handover.Stopped:
-                group.Stops.Follow();
+                group!.Stops.Follow();
                 throw new OperationCanceledException("the processes that sample the video were stopped");
         }
 
-        var latents = Room(shape, type);
-        group.Receive(latents, 1).Wait();
-        return latents;
+        return Received(Room(shape, type));
+
+        // Process 0 passes on what it gets.
+        Tensor Received(Tensor values)
+        {
+            if (group!.Rank == 0)
+                group.Receive(values, ways.Decode).Wait();
+            if (ways.Decode > 1)
+                group.Part([.. Enumerable.Range(0, ways.Decode)]).Broadcast(values);
+            return values;
+        }
     }
 
     /// <summary>The features of a text, which rank zero encodes and gives to the others, so that only one process needs the text encoders.</summary>
@@ -211,5 +235,6 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
         Stopped,
         Unit,
         NotFinite,
+        WidenedUnit,
     }
 }

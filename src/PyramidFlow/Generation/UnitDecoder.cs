@@ -15,8 +15,9 @@ namespace PyramidFlow.Generation;
 /// it, and so are those after them. Null has nothing to decode again with.
 /// </param>
 /// <param name="warn">Takes a warning for the user when something is done again.</param>
+/// <param name="shared">The processes that decode together, and go over to the wider VAE together; they decode nothing again where memory runs out. Null is this one alone.</param>
 internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null,
-    Func<CausalVideoVae>? wider = null, Action<string>? warn = null) : IDisposable
+    Func<CausalVideoVae>? wider = null, Action<string>? warn = null, SharedDecoder? shared = null) : IDisposable
 {
     // Decoded latents. They are small, and the state of the decoder's layers can be computed from them again.
     private readonly List<Tensor> decoded = [];
@@ -35,7 +36,10 @@ internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normal
     /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
     /// <exception cref="InvalidOperationException">The clip has ended.</exception>
     /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
-    public Tensor Decode(Tensor latents, bool isEnd = false)
+    public Tensor Decode(Tensor latents, bool isEnd = false) => Take(latents, isEnd)!;
+
+    /// <summary>Decodes the next unit, like <see cref="Decode"/>; null where another process gets its pixels.</summary>
+    internal Tensor? Take(Tensor latents, bool isEnd)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
@@ -43,7 +47,7 @@ internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normal
         var frames = Persist(z, () => [Push(Stream(), z, isEnd)])[0];
         started = true;
         decoded.Add(TensorScope.Release(z));
-        return scope.Keep(frames);
+        return frames is null ? null : scope.Keep(frames);
     }
 
     /// <summary>Decodes all units of the clip at once, tile by tile (<see cref="CausalVideoVae.DecodeTileByTile"/>).</summary>
@@ -62,7 +66,7 @@ internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normal
         singly = true;
         var frames = Persist(pieces[0], () =>
             vae.DecodeTileByTile([.. pieces.Select(Typed)], tiles ?? throw new InvalidOperationException("there are no tiles to decode one by one"), begin, cancellationToken));
-        return [.. frames.Select(scope.Keep)];
+        return [.. frames.Select(part => scope.Keep(part!))];
     }
 
     /// <summary>Decodes a whole clip, piece by piece or tile by tile.</summary>
@@ -98,7 +102,7 @@ internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normal
     }
 
     // Repeats until the result fits memory and is finite. A failure may leave the layers' state damaged, so it is computed anew.
-    private Tensor[] Persist(Tensor z, Func<Tensor[]> decode)
+    private Tensor?[] Persist(Tensor z, Func<Tensor?[]> decode)
     {
         while (true)
         {
@@ -106,12 +110,13 @@ internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normal
             {
                 using var scope = new TensorScope();
                 var frames = decode();
-                if (frames.All(part => part.AllFinite()))
-                    return [.. frames.Select(scope.Keep)];
+                var areFinite = frames.All(part => part?.AllFinite() ?? true);
+                if (shared?.FirstSays(areFinite) ?? areFinite)
+                    return [.. frames.Select(part => part is null ? null : scope.Keep(part))];
                 Forget();
                 Widen();
             }
-            catch (TorchMemoryException e)
+            catch (TorchMemoryException e) when (shared is null)
             {
                 Forget();
                 Shrink(z, e);
@@ -130,7 +135,7 @@ internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normal
     {
         if (stream is not null)
             return stream;
-        stream = vae.DecodeStream(tiles);
+        stream = vae.SharedDecodeStream(tiles, isTraining: false, shared);
         foreach (var before in decoded)
         {
             using var scope = new TensorScope();
@@ -140,10 +145,10 @@ internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normal
         return stream;
     }
 
-    private Tensor Push(VaeStream to, Tensor z, bool isEnd)
+    private Tensor? Push(VaeStream to, Tensor z, bool isEnd)
     {
         if (!singly)
-            return to.Push(Typed(z), isEnd);
+            return to.Take(Typed(z), isEnd);
         var count = (int)z.Size(2);
         return Tensor.Cat([.. Enumerable.Range(0, count).Select(i => to.Push(Typed(z.Narrow(2, i, 1)), isEnd && i == count - 1))], 2);
     }

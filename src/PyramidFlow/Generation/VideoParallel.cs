@@ -52,10 +52,12 @@ public sealed record VideoParallel(ProcessGroup Group)
     /// <exception cref="ProcessGroupException">A process samples something else.</exception>
     internal GenerationPlan Agree(GenerationPlan plan)
     {
+        var tiles = plan.Placement.Tiles ?? new TileOptions();
         (string Name, string Value)[] facts =
         [
             ("--parallel", Ways!.ToString()), ("the number of clips", Text(plan.Clips.Count)),
             ("--dtype", Text(plan.Placement.Type)), ("--history-cache", Text(plan.Placement.Sampler.HistoryBytes > 0)),
+            ("how tiles overlap", $"{Text(tiles.Overlap)} {tiles.Blend}"),
             .. plan.Clips.SelectMany((clip, i) => Facts(clip).Select(fact => (plan.Clips.Count == 1 ? fact.Name : $"{fact.Name} of clip {i + 1}", fact.Value))),
         ];
 
@@ -64,7 +66,7 @@ public sealed record VideoParallel(ProcessGroup Group)
             Group.Agree(facts, CancellationToken.None);
         ulong[] seeds = [.. plan.Clips.Select(clip => clip.Seed)];
         Group.Broadcast<ulong>(seeds);
-        return plan with { Clips = [.. plan.Clips.Zip(seeds, (clip, seed) => clip with { Seed = seed })], Placement = plan.Placement with { Sampler = Least(plan.Placement.Sampler) } };
+        return plan with { Clips = [.. plan.Clips.Zip(seeds, (clip, seed) => clip with { Seed = seed })], Placement = Least(plan.Placement with { Sampler = Least(plan.Placement.Sampler) }) };
     }
 
     private bool AreAlike(IEnumerable<(string Name, string Value)> facts)
@@ -82,6 +84,15 @@ public sealed record VideoParallel(ProcessGroup Group)
     {
         var limits = Group.Least(own.PrefixBytes, own.HistoryBytes ?? -1);
         return own with { PrefixBytes = limits[0], HistoryBytes = limits[1] < 0 ? null : limits[1] };
+    }
+
+    // Processes that decode together divide the same tiles.
+    private PipelineOptions Least(PipelineOptions own)
+    {
+        if (!Ways!.SharesDecoding)
+            return own;
+        var limits = Group.Least(own.Tiles?.Size ?? int.MaxValue, own.DecodeWindow, own.TileByTile ? 0 : 1);
+        return own with { Tiles = limits[0] == int.MaxValue ? null : (own.Tiles ?? new TileOptions()) with { Size = limits[0] }, DecodeWindow = limits[1], TileByTile = limits[2] == 0 };
     }
 
     /// <summary>What processes that sample the same clip have in common, besides seeds and pixels.</summary>
@@ -110,14 +121,31 @@ public sealed record VideoParallel(ProcessGroup Group)
 /// <param name="Guidance">2 where the two rows of guidance run in two processes, else 1.</param>
 /// <param name="Timesteps">Number of parts of the timesteps of every stage; each has an owner with their history, their prefixes and their steps.</param>
 /// <param name="Heads">Number of processes that run each pass together: each has a share of the tokens, and of the heads in attention.</param>
-/// <param name="Decode">1 where process 0 samples nothing and decodes each unit while the others sample the next, else 0.</param>
+/// <param name="Decode">Number of processes, the first ones, that sample nothing and decode each unit together while the others sample the next; 0 where process 0 samples too and decodes alone.</param>
 public sealed record ParallelWays(int Guidance, int Timesteps, int Heads = 1, int Decode = 0)
 {
+    private const string AllText = "all";
+
+    /// <summary>Whether all processes, which sample, decode each unit together before they sample the next; <see cref="Decode"/> is 0 then.</summary>
+    public bool AllDecode { get; init; }
+
+    /// <summary>Whether several processes decode each unit together.</summary>
+    internal bool SharesDecoding => Decoders > 1;
+
+    /// <summary>Number of processes that decode a unit.</summary>
+    internal int Decoders => AllDecode ? Samplers : Math.Max(1, Decode);
+
     /// <summary>Number of processes.</summary>
     public int Processes => Samplers + Decode;
 
     /// <summary>Number of processes that sample.</summary>
     internal int Samplers => Guidance * Timesteps * Heads;
+
+    /// <summary>Number of processes that decode each unit of a clip: each has at least one row of the latents, and tiles that go through the whole clip are decoded by process 0 alone.</summary>
+    internal int DecodersOf(SamplingPlan plan, PipelineOptions options) => SharesDecoding && !options.DecodesByTile(plan) ? (int)Math.Min(Decoders, plan.Height) : 1;
+
+    /// <summary>Whether all processes that decode get the frames, because they sample too and a history window begins with a decoded frame.</summary>
+    internal bool GivesAll(SamplingPlan plan) => AllDecode && plan.Window is not null;
 
     /// <summary>The ways for a number of processes: guidance first, which divides all work in two, then timesteps; one that is left over decodes.</summary>
     /// <param name="processes">Number of processes, at least 1.</param>
@@ -147,17 +175,22 @@ public sealed record ParallelWays(int Guidance, int Timesteps, int Heads = 1, in
         var ways = new ParallelWays(1, 1);
         foreach (var part in text.Split(',', StringSplitOptions.TrimEntries))
         {
+            if (part == $"decode={AllText}")
+            {
+                ways = ways with { AllDecode = true, Decode = 0 };
+                continue;
+            }
+
             if (part.Split('=', 2, StringSplitOptions.TrimEntries) is not [var name, var number]
                 || !int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count > 1024 || (count == 0 && name != "decode"))
-                throw new FormatException("write guidance=2,timesteps=2,heads=1,decode=0, with numbers from 1, and decode=0 or decode=1");
+                throw new FormatException("write guidance=2,timesteps=2,heads=1,decode=0, with numbers from 1, and decode from 0 or decode=all");
             ways = name switch
             {
                 "guidance" when count <= 2 => ways with { Guidance = count },
                 "guidance" => throw new FormatException("guidance has two rows: guidance=1 or guidance=2"),
                 "timesteps" => ways with { Timesteps = count },
                 "heads" => ways with { Heads = count },
-                "decode" when count <= 1 => ways with { Decode = count },
-                "decode" => throw new FormatException("one process decodes, or none alone: decode=1 or decode=0"),
+                "decode" => ways with { Decode = count, AllDecode = false },
                 _ => throw new FormatException($"there is no way {name}: use guidance, timesteps, heads and decode"),
             };
         }
@@ -170,7 +203,7 @@ public sealed record ParallelWays(int Guidance, int Timesteps, int Heads = 1, in
     internal int PartOf(int sampler) => sampler / (Guidance * Heads);
 
     /// <inheritdoc/>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"guidance={Guidance},timesteps={Timesteps},heads={Heads},decode={Decode}");
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"guidance={Guidance},timesteps={Timesteps},heads={Heads},decode={(AllDecode ? AllText : Decode.ToString(CultureInfo.InvariantCulture))}");
 }
 
 /// <summary>Numbers that all processes agree on.</summary>

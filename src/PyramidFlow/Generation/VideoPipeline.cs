@@ -262,9 +262,12 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
         var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer, run.Parallel);
         var meter = new ProgressMeter(sampling, clip.IsConditioned, decodes, item, plan.Clips.Count, progress) { Preview = sampler.OnlyTakes ? null : Preview(run, progress) };
         using var noise = new SeededNoise(clip.Seed);
-        using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn);
-        using var output = new ClipOutput(clip, item, decoder, run, write);
-        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, sampling.Units, write is null ? common.Alone : cancellationToken) : null;
+        var shared = sampler.SharedDecoder(sampling, run);
+        using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn, shared);
+        using var output = new ClipOutput(clip, item, decoder, run, write) { Guard = shared is null ? null : common.Do };
+        var decodingStop = write is null ? common.Alone : cancellationToken;
+        using var decoding = shared is not null ? new DecodingTogether(output, meter, models, shared, common, decodes, decodingStop)
+            : decodes ? UnitDecoding.Begin(output, meter, models, sampling.Units, decodingStop) : null;
         var stop = run.Parallel is null ? decoding?.Stopped ?? cancellationToken : common.Alone;
         if (decoding is not null)
             common.AskOn(decoding.Stopped);
@@ -314,8 +317,11 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
                 history.Add(latents);
                 keep?.Invoke(item, latents);
                 if (unit >= finished.Count)
-                    common.Do(() => finished.Keep(latents, fallback.IsWidened));
-                common.Do(() => decoding?.Add(unit, latents));
+                    common.Do(() => finished.Keep(latents, fallback.IsWidened || sampler.HasTakenWidened));
+                if (decoding is DecodingTogether)
+                    decoding.Add(unit, latents);
+                else
+                    common.Do(() => decoding?.Add(unit, latents));
             }
 
             sampler.Complete();
@@ -348,7 +354,7 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
             }
 
             if (history.Cut is { } frame)
-                history.BeginWith(conditioning.OfPicture(common.Do(() => output.LastFrame(frame, decoding?.Stopped ?? stop)) ?? Blank()));
+                history.BeginWith(conditioning.OfPicture(common.Do(() => decoding is DecodingTogether { HasSkipped: true } ? null : output.LastFrame(frame, decoding?.Stopped ?? stop)) ?? Blank()));
             using var own = new ThreadCount(plan.SamplingThreads(clip) ?? threads);
             meter.Begin(GenerationPhase.Denoising, unit);
             models.MakeRoom(models.Transformer);

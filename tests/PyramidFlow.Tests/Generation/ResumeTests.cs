@@ -143,7 +143,7 @@ public sealed class ResumeTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
         Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync(tiny.Pipeline.Plan(Five with { Count = 2 }) with { ResumeFile = Place }, cancellationToken: Cancel));
 
     [Theory]
-    [InlineData("guidance=2")]
+    [InlineData("guidance=2,decode=all")]
     [InlineData("timesteps=2,decode=1")]
     public async Task Several_processes_go_on_from_the_file_of_rank_zero(string ways)
     {

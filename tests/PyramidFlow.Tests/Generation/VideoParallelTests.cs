@@ -113,6 +113,45 @@ public sealed class VideoParallelTests : IDisposable
         TinyPipeline.AssertSame(TinyPipeline.Bytes(expected), TinyPipeline.Bytes(all[0]));
     }
 
+    [Theory]
+    [InlineData("decode=2", null, false)]
+    [InlineData("guidance=2,decode=all", null, false)]
+    [InlineData("guidance=2,decode=all", null, true)]
+    [InlineData("guidance=2,decode=2", null, true)]
+    [InlineData("timesteps=3,decode=all", 32, true)]
+    [InlineData("decode=3", 32, false)]
+    public async Task Processes_that_decode_together_give_the_frames_of_one_and_send_what_is_planned(string text, int? tile, bool hasWindow)
+    {
+        var ways = ParallelWays.Parse(text);
+        using var tiny = new TinyPipeline();
+        var tiles = tile is { } side ? new TileOptions(side) : null;
+        var request = TinyPipeline.Request with { Frames = 33, HistoryWindow = hasWindow ? 3 : null, FramesPerUnit = hasWindow ? 1 : 2 };
+        using var alone = tiny.Load(new PipelineOptions { Threads = 1, Tiles = tiles });
+        var expected = await TinyPipeline.Collect(alone.GenerateAsync(request, cancellationToken: Cancel));
+        var plan = alone.Plan(request);
+        var all = await TogetherAsync(ways.Processes, (group, _) =>
+        {
+            var options = new PipelineOptions { Threads = 1, Tiles = tiles, Parallel = new VideoParallel(group) { Ways = ways } };
+            using var pipeline = tiny.Load(options);
+            var before = group.BytesSent;
+            pipeline.GenerateLatents(request, cancellationToken: Cancel).Dispose();
+            var sampling = hasWindow ? 0 : group.BytesSent - before;
+            before = group.BytesSent;
+            var chunks = TinyPipeline.Collect(pipeline.GenerateAsync(request, cancellationToken: Cancel)).GetAwaiter().GetResult();
+            return (Chunks: chunks, Decoding: group.BytesSent - before - sampling);
+        });
+        Assert.Equal(expected.Select(chunk => (chunk.FirstFrame, chunk.Count)), all[0].Chunks.Select(chunk => (chunk.FirstFrame, chunk.Count)));
+        TinyPipeline.AssertSame(TinyPipeline.Bytes(expected), TinyPipeline.Bytes(all[0].Chunks));
+        if (tile is not null && ways.Samplers == 1)
+            Assert.Equal(TinyPipeline.Bytes(expected), TinyPipeline.Bytes(all[0].Chunks));
+        Assert.All(all.Skip(1), each => Assert.Empty(each.Chunks));
+        for (var rank = 0; rank < ways.Processes && !hasWindow; rank++)
+        {
+            var planned = ParallelPlan.DecodingBytesSent(plan.Clip, tiny.Pipeline.Model!, ElementType.Float32, ways, new PipelineOptions { Tiles = tiles }, rank);
+            Assert.InRange(all[rank].Decoding, 0.95 * planned, (1.05 * planned) + 64);
+        }
+    }
+
     [Fact]
     public void Half_of_the_timesteps_keeps_half_of_the_history()
     {
@@ -134,6 +173,7 @@ public sealed class VideoParallelTests : IDisposable
     [InlineData("heads=2")]
     [InlineData("guidance=2,timesteps=2,heads=2")]
     [InlineData("timesteps=2,decode=1")]
+    [InlineData("decode=3")]
     public async Task The_bytes_that_move_are_those_of_the_plan(string text)
     {
         using var tiny = new TinyPipeline();
@@ -234,6 +274,24 @@ public sealed class VideoParallelTests : IDisposable
         Assert.Equal(all[0], all[1]);
     }
 
+    [Fact]
+    public async Task Who_only_takes_units_knows_that_they_are_made_in_a_wider_type() => await TogetherAsync(2, (group, rank) =>
+    {
+        using var scope = new TensorScope();
+        var team = new SamplingTeam(new VideoParallel(group) { Ways = ParallelWays.Parse("decode=1") });
+        foreach (var isWidened in new[] { false, true })
+        {
+            if (rank == 0)
+                team.Take(0, [1, 4, 1, 2, 2], ElementType.Float32);
+            else
+                team.Unite(Tensor.Ones([1, 4, 1, 2, 2]), isWidened);
+            Assert.Equal(rank == 0 && isWidened, team.HasTakenWidened);
+        }
+
+        team.Complete();
+        return true;
+    });
+
     // The first unit is given, so that numbers overflow in a stage after which others have begun.
     private static float[] Widened(SamplingPlan plan, ProcessGroup? group)
     {
@@ -270,6 +328,7 @@ public sealed class VideoParallelTests : IDisposable
     [InlineData("guidance=2,heads=2", 2)]
     [InlineData("guidance=2,decode=1", 0)]
     [InlineData("timesteps=2,decode=1", 1)]
+    [InlineData("guidance=2,decode=2", 1)]
     public async Task A_run_that_one_process_stops_is_left_by_all_which_then_make_another_one(string text, int stopping)
     {
         var ways = ParallelWays.Parse(text);
@@ -285,7 +344,7 @@ public sealed class VideoParallelTests : IDisposable
                 if (rank == stopping && unit < 0)
                     stop.Cancel();
                 // The process that decodes reports a unit when it is sampled.
-                var clip = ways.Decode == 1 && rank == 0 && unit >= 0 ? GenerationPhase.EncodingText : GenerationPhase.Denoising;
+                var clip = rank < ways.Decode && unit >= 0 ? GenerationPhase.EncodingText : GenerationPhase.Denoising;
                 var requested = unit == 1 ? Endless with { Steps = [1, 1, 1] } : Endless;
                 var progress = new ReportTo(report =>
                 {
@@ -306,6 +365,8 @@ public sealed class VideoParallelTests : IDisposable
     [InlineData("guidance=2", 0)]
     [InlineData("timesteps=2", 1)]
     [InlineData("guidance=2,decode=1", 0)]
+    [InlineData("guidance=2,decode=2", 0)]
+    [InlineData("guidance=2,decode=all", 0)]
     public async Task What_fails_in_one_process_between_steps_stops_all_which_then_make_another_one(string text, int failing)
     {
         var ways = ParallelWays.Parse(text);
@@ -353,6 +414,7 @@ public sealed class VideoParallelTests : IDisposable
     [InlineData("timesteps=3", 1, 3, 1, 0)]
     [InlineData("timesteps=2, guidance=2", 2, 2, 1, 0)]
     [InlineData("heads=4,guidance=2,decode=1", 2, 1, 4, 1)]
+    [InlineData("timesteps=3,decode=4", 1, 3, 1, 4)]
     public void Ways_are_read(string text, int guidance, int timesteps, int heads, int decode) =>
         Assert.Equal(new ParallelWays(guidance, timesteps, heads, decode), ParallelWays.Parse(text));
 
@@ -362,7 +424,7 @@ public sealed class VideoParallelTests : IDisposable
     [InlineData("timesteps")]
     [InlineData("heads=0")]
     [InlineData("rows=2")]
-    [InlineData("decode=2")]
+    [InlineData("decode=some")]
     [InlineData("")]
     public void Other_ways_are_refused(string text) => Assert.Throws<FormatException>(() => ParallelWays.Parse(text));
 

@@ -69,13 +69,16 @@ internal sealed class CausalConv3d : Module
     {
         using var scope = new TensorScope();
         var type = x.Type;
+        var around = padding;
+        if (pass.Bands is { } bands && padding[1] > 0)
+            (x, around) = (bands.WithEdges(x), [padding[0], 0, padding[2]]);
         if (pass.ConvolutionType is { } narrow)
             (x, w, b) = (x.To(narrow), w.To(narrow), b?.To(narrow));
-        var y = taps == 1 ? Convolve(x, w, b) : Causal(x, pass, w, b);
+        var y = taps == 1 ? Convolve(x, w, b, around) : Causal(x, pass, w, b, around);
         return scope.Keep(y.To(type));
     }
 
-    private Tensor Causal(Tensor x, CausalPass pass, Tensor w, Tensor? b)
+    private Tensor Causal(Tensor x, CausalPass pass, Tensor w, Tensor? b, long[] around)
     {
         var cache = pass.Cache;
         var before = cache?.Find(this);                                       // [b, in, n, h, w]
@@ -88,8 +91,8 @@ internal sealed class CausalConv3d : Module
         if (pass.IsEnd)
             cache?.Forget(this);
         var y = isFirst && x.Size(2) == 1 && !pass.ComputesZeroTaps
-            ? FirstFrame(x, w, b)
-            : Convolve(zeros > 0 ? x.Pad([0, 0, 0, 0, zeros, 0]) : x, w, b);
+            ? FirstFrame(x, w, b, around)
+            : Convolve(zeros > 0 ? x.Pad([0, 0, 0, 0, zeros, 0]) : x, w, b, around);
         var kept = Math.Min(taps - stride[0], x.Size(2));
         if (!pass.IsEnd)
             cache?.Keep(this, x.Narrow(2, x.Size(2) - kept, kept));
@@ -97,11 +100,11 @@ internal sealed class CausalConv3d : Module
     }
 
     // All taps but the last see only the zeros before the first frame, so a 2-D convolution with the last tap is enough.
-    private Tensor FirstFrame(Tensor x, Tensor w, Tensor? b) =>
-        x.Squeeze(2).Conv2d(w.Select(2, taps - 1), b, stride[1..], padding[1..]).Unsqueeze(2);
+    private Tensor FirstFrame(Tensor x, Tensor w, Tensor? b, long[] around) =>
+        x.Squeeze(2).Conv2d(w.Select(2, taps - 1), b, stride[1..], around[1..]).Unsqueeze(2);
 
-    private Tensor Convolve(Tensor x, Tensor w, Tensor? b) =>
-        UsesSlowKernel(x) ? x.Conv3dOverFrames(w, b, stride, padding) : x.Conv3d(w, b, stride, padding);
+    private Tensor Convolve(Tensor x, Tensor w, Tensor? b, long[] around) =>
+        UsesSlowKernel(x) ? x.Conv3dOverFrames(w, b, stride, around) : x.Conv3d(w, b, stride, around);
 
     // On the CPU, libtorch runs small float32 inputs of batch 1 on a kernel that is 2 to 4 times slower than oneDNN's.
     private static bool UsesSlowKernel(Tensor x) => x.Device.Type == DeviceType.Cpu && x.Type == ElementType.Float32
@@ -129,6 +132,9 @@ internal readonly record struct CausalPass(bool IsStart, CausalCache? Cache = nu
 
     /// <summary>Whether a single first frame is convolved with the zeros before it too; see <see cref="CausalVideoVae.ComputesZeroTaps"/>.</summary>
     internal bool ComputesZeroTaps { get; init; }
+
+    /// <summary>The bands of the frames, of which these are one; null where these are whole frames. Only the decoder works on bands.</summary>
+    internal FrameBands? Bands { get; init; }
 
     /// <summary>A whole video in one call.</summary>
     public static CausalPass Whole => new(IsStart: true);

@@ -43,7 +43,7 @@ internal sealed class CausalResnetBlock : Module
     private Tensor Half(CausalGroupNorm norm, CausalConv3d conv, Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
-        return scope.Keep(conv.Forward(norm.Forward(x, activation), pass));
+        return scope.Keep(conv.Forward(norm.Forward(x, activation, pass.Bands), pass));
     }
 }
 
@@ -76,16 +76,20 @@ internal sealed class CausalGroupNorm : Module
     }
 
     /// <summary>[b, c, t, h, w] to the same: the norm, then an activation.</summary>
-    internal Tensor Forward(Tensor x, VaeActivation activation)
+    internal Tensor Forward(Tensor x, VaeActivation activation, FrameBands? bands = null)
     {
         using var scope = new TensorScope();
-        return scope.Keep(activation == VaeActivation.Silu ? Fused.GroupNormSilu(x, weight, bias, groups, eps) : activation.Apply(Forward(x)));
+        return scope.Keep(activation == VaeActivation.Silu
+            ? Fused.GroupNormSilu(x, weight, bias, groups, eps, bands?.Moments(x, groups))
+            : activation.Apply(Forward(x, bands)));
     }
 
     /// <summary>[b, c, t, h, w] to the same.</summary>
-    internal Tensor Forward(Tensor x)
+    internal Tensor Forward(Tensor x, FrameBands? bands = null)
     {
         using var scope = new TensorScope();
+        if (bands is not null)
+            return scope.Keep(bands.Moments(x, groups).Normalize(x, weight, bias, groups, eps));
         var y = Frames.Merge(x).GroupNorm(groups, weight, bias, eps);         // [b * t, c, h, w]
         return scope.Keep(Frames.Split(y, x.Size(0)));                        // [b, c, t, h, w]
     }
@@ -99,7 +103,7 @@ internal sealed class FrameAttention : Module
     // Attention scores in memory at a time; above this number the queries are split.
     private const long MaxScores = 1L << 26;
 
-    private readonly GroupNorm groupNorm;
+    private readonly CausalGroupNorm groupNorm;
     private readonly Linear toQ;
     private readonly Linear toK;
     private readonly Linear toV;
@@ -115,7 +119,7 @@ internal sealed class FrameAttention : Module
     {
         if (channels % headDim != 0)
             throw new ArgumentException($"{channels} channels do not divide into heads of {headDim}", nameof(headDim));
-        groupNorm = new GroupNorm(groups, channels, eps);
+        groupNorm = new CausalGroupNorm(groups, channels, eps);
         toQ = Projection(channels);
         toK = Projection(channels);
         toV = Projection(channels);
@@ -124,14 +128,16 @@ internal sealed class FrameAttention : Module
     }
 
     /// <summary>[b, c, t, h, w] to the same.</summary>
-    internal Tensor Forward(Tensor x)
+    internal Tensor Forward(Tensor x, FrameBands? bands = null)
     {
         using var scope = new TensorScope();
         var frames = Frames.Merge(x);                                         // [f, c, h, w]
-        var n = groupNorm.Forward(frames).Flatten(2).Transpose(1, 2);         // [f, h * w, c]
+        var n = Frames.Merge(groupNorm.Forward(x, bands)).Flatten(2).Transpose(1, 2);   // [f, h * w, c]
         var q = Heads(toQ.Forward(n));                                        // [heads, f, h * w, d]
         var k = Heads(toK.Forward(n));                                        // [heads, f, h * w, d]
         var v = Heads(toV.Forward(n));                                        // [heads, f, h * w, d]
+        if (bands is not null)
+            (k, v) = (bands.Whole(k, 2), bands.Whole(v, 2));                  // of all rows
         var a = Attend(q, k, v);                                              // [f, h * w, c]
         var y = toOut[0].Forward(a).Transpose(1, 2).Reshape(frames.Shape);    // [f, c, h, w]
         return scope.Keep(Frames.Split(y + frames, x.Size(0)));               // [b, c, t, h, w]
@@ -139,12 +145,12 @@ internal sealed class FrameAttention : Module
 
     private static Linear Projection(long channels) => new(channels, channels, Initializers.Normal(InitialStd));
 
-    // q, k and v [heads, f, n, d] to [f, n, heads * d].
+    // q [heads, f, n, d], k and v [heads, f, m, d] to [f, n, heads * d].
     private static Tensor Attend(Tensor q, Tensor k, Tensor v)
     {
-        var positions = q.Size(2);
-        var queries = Math.Clamp(MaxScores / (q.Size(0) * q.Size(1) * positions), 1, positions);
-        return ChunkedAttention.Fused(q, [k], [v], [new AttentionRange(0, positions, positions)]) ?? ChunkedAttention.Forward(q, k, v, null, queries);
+        var (positions, keys) = (q.Size(2), k.Size(2));
+        var queries = Math.Clamp(MaxScores / (q.Size(0) * q.Size(1) * keys), 1, positions);
+        return ChunkedAttention.Fused(q, [k], [v], [new AttentionRange(0, positions, keys)]) ?? ChunkedAttention.Forward(q, k, v, null, queries);
     }
 
     private Tensor Heads(Tensor x) => x.Unflatten(2, heads, -1).Permute(2, 0, 1, 3).Contiguous();

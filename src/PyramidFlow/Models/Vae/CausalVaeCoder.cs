@@ -60,7 +60,7 @@ internal sealed class CausalVaeCoder : Module
         x = midBlock.Forward(x, pass);                                        // [b, middle, t', h', w']
         foreach (var level in upBlocks)
             x = level.Forward(x, pass);
-        return scope.Keep(convOut.Forward(convNormOut.Forward(x, VaeActivation.Silu), pass));
+        return scope.Keep(convOut.Forward(convNormOut.Forward(x, VaeActivation.Silu, pass.Bands), pass));
     }
 }
 
@@ -147,7 +147,7 @@ internal sealed class CausalMidBlock : Module
         x = resnets[0].Forward(x, pass);
         for (var i = 0; i < attentions.Length; i++)
         {
-            x = attentions[i]?.Forward(x) ?? x;
+            x = attentions[i]?.Forward(x, pass.Bands) ?? x;
             x = resnets[i + 1].Forward(x, pass);
         }
 

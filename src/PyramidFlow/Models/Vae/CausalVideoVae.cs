@@ -186,11 +186,21 @@ public sealed class CausalVideoVae : Module
     /// </summary>
     /// <param name="tiles">Tiles to divide the frames into; null works on whole frames.</param>
     /// <param name="isTraining">Whether gradients are recorded within each piece. Run the backward pass of a piece before the next push.</param>
-    public VaeStream DecodeStream(TileOptions? tiles = null, bool isTraining = false) => new(
+    public VaeStream DecodeStream(TileOptions? tiles = null, bool isTraining = false) => SharedDecodeStream(tiles, isTraining, null);
+
+    /// <summary>Decodes a video piece by piece, alone or together with other processes.</summary>
+    /// <param name="tiles">Tiles to divide the frames into; null works on whole frames.</param>
+    /// <param name="isTraining">Whether gradients are recorded within each piece.</param>
+    /// <param name="shared">The processes that decode together; null is this one alone.</param>
+    internal VaeStream SharedDecodeStream(TileOptions? tiles, bool isTraining, SharedDecoder? shared) => new(
         DecodeFrames,
         (height, width) => Tiling.ForDecoding(tiles, height, width, Config.SpatialScale),
         (frames, _) => CheckChannels(frames, Config.EncoderOutChannels, "a latent video"),
-        isTraining);
+        isTraining)
+    {
+        Shared = shared,
+        ResultShape = (z, isStart) => [z[0], Config.DecoderOutChannels, (z[2] * Config.TemporalScale) - (isStart ? Config.TemporalScale - 1 : 0), z[3] * Config.SpatialScale, z[4] * Config.SpatialScale],
+    };
 
     // The first piece has one frame more than the others: the first frame of the video.
     private static Tensor InPieces(VaeStream stream, Tensor x, int window)

@@ -30,7 +30,8 @@ internal static class DecoderMemory
     /// <param name="tiles">Parts of a frame at a time; null is whole frames.</param>
     /// <param name="byTile">Whether each tile goes through the whole clip before the next one.</param>
     /// <param name="type">Element type.</param>
-    internal static long Peak(CausalVideoVaeConfig config, DecodedClip clip, int window, TileOptions? tiles, bool byTile, ElementType type)
+    /// <param name="processes">Number of processes that decode each unit together; the one that gets the frames counts.</param>
+    internal static long Peak(CausalVideoVaeConfig config, DecodedClip clip, int window, TileOptions? tiles, bool byTile, ElementType type, int processes = 1)
     {
         var first = Math.Min(clip.First, window + 1);
         var firstOut = 1 + ((first - 1) * config.TemporalScale);
@@ -42,7 +43,7 @@ internal static class DecoderMemory
         return byTile ? most + Gathered() : most;
 
         long Piece(long frames, long framesOut, int framesLeft) =>
-            DecoderMemory.Piece(config, frames, framesOut, Math.Min(framesLeft, Remembered), clip.Height, clip.Width, tiles, byTile, type);
+            DecoderMemory.Piece(config, frames, framesOut, Math.Min(framesLeft, Remembered), clip.Height, clip.Width, tiles, byTile, type, processes);
 
         // All frames of the clip, and of one row of tiles their sum in float32 and its last piece twice.
         long Gathered()
@@ -56,14 +57,17 @@ internal static class DecoderMemory
     }
 
     // Most bytes while latent frames are decoded, as part of a stream or of one tile's way through the clip.
-    private static long Piece(CausalVideoVaeConfig config, long frames, long framesOut, int framesLeft, long height, long width, TileOptions? tiles, bool byTile, ElementType type)
+    private static long Piece(CausalVideoVaeConfig config, long frames, long framesOut, int framesLeft, long height, long width, TileOptions? tiles, bool byTile, ElementType type, int processes)
     {
         var side = tiles is null ? long.MaxValue : tiles.Size / config.SpatialScale;
-        var (tileHeight, tileWidth) = (Math.Min(height, side), Math.Min(width, side));
+        var isInTiles = height > side || width > side;
+        // A band, and the rows at its edges in the first level.
+        var band = processes == 1 || isInTiles ? height : Math.Min(height, ((height + processes - 1) / processes) + 1);
+        var (tileHeight, tileWidth) = (Math.Min(band, side), Math.Min(width, side));
         var pixels = tileHeight * tileWidth * config.SpatialScale * config.SpatialScale;
         var widths = config.DecoderBlockOutChannels;
         var working = (long)((framesOut == 1 ? InputsOfOne : Inputs) * widths[Math.Min(1, widths.Count - 1)] * framesOut * pixels) * type.Size();
-        var covered = byTile ? tileHeight * tileWidth : (long)(Covered(height, side, tiles) * Covered(width, side, tiles));
+        var covered = byTile ? tileHeight * tileWidth : (long)(Covered(band, side, tiles) * Covered(width, side, tiles) / (isInTiles ? processes : 1));
         var remembered = framesLeft * RememberedChannels(config, covered) * type.Size();
         var wholeFrames = byTile ? 0 : config.DecoderOutChannels * framesOut * height * width * config.SpatialScale * config.SpatialScale;
         return Math.Max(working, Attention(widths[^1], frames, tileHeight * tileWidth, type)) + remembered

@@ -163,6 +163,11 @@ internal sealed class Tiling
         from j in Enumerable.Range(0, columns.Count)
         select (i, j);
 
+    /// <summary>The part of a tensor that a tile covers.</summary>
+    /// <param name="x">[b, c, t, h, w].</param>
+    /// <param name="tile">Its number.</param>
+    internal Tensor Cut(Tensor x, int tile) => Cut(x, tile / columns.Count, tile % columns.Count);
+
     private Tensor Cut(Tensor x, int i, int j) => columns.Cut(rows.Cut(x, 3, i), 4, j);
 
     private int Number(int i, int j) => (i * columns.Count) + j;

@@ -31,7 +31,16 @@ public sealed class VaeStream : IDisposable
     /// <returns>Their moments or pixels, [b, c', t', h', w'].</returns>
     /// <exception cref="ArgumentException">The piece has another height, width or batch than those before, or a number of frames that does not fill a latent frame.</exception>
     /// <exception cref="InvalidOperationException">The video has ended.</exception>
-    public Tensor Push(Tensor frames, bool isEnd = false)
+    public Tensor Push(Tensor frames, bool isEnd = false) => Take(frames, isEnd)!;
+
+    /// <summary>Processes that work together; null is this one alone.</summary>
+    internal SharedDecoder? Shared { get; init; }
+
+    /// <summary>Shape of the result of frames of a shape, which may be at the start of the video; for processes that work together.</summary>
+    internal Func<long[], bool, long[]>? ResultShape { get; init; }
+
+    /// <summary>Processes the next piece, like <see cref="Push"/>; null where another process gets the result.</summary>
+    internal Tensor? Take(Tensor frames, bool isEnd)
     {
         if (isTraining)
             return Next(frames, isEnd);
@@ -47,7 +56,7 @@ public sealed class VaeStream : IDisposable
         caches.Clear();
     }
 
-    private Tensor Next(Tensor frames, bool isEnd)
+    private Tensor? Next(Tensor frames, bool isEnd)
     {
         if (ended)
             throw new InvalidOperationException("this video has ended: open another stream for more frames");
@@ -57,16 +66,21 @@ public sealed class VaeStream : IDisposable
         foreach (var cache in caches)
             cache.Advance();
         ended = isEnd;
-        return tilingFor(frames.Size(3), frames.Size(4)) is { } tiling
-            ? tiling.Run(frames, (tile, i) => Run(tile, i, isStart, isEnd))
-            : Run(frames, 0, isStart, isEnd);
+        var tiling = tilingFor(frames.Size(3), frames.Size(4));
+        if (Shared is null)
+            return tiling?.Run(frames, (tile, i) => Run(tile, i, isStart, isEnd)) ?? Run(frames, 0, isStart, isEnd);
+        if (tiling is not null)
+            return Shared.InTiles(tiling, frames, tile => ResultShape!(tile.Shape, isStart), (tile, i) => Run(tile, i, isStart, isEnd));
+        using var scope = new TensorScope();
+        var bands = Shared.Bands(frames.Size(3));
+        return Shared.Collect(Run(bands.Own(frames), 0, isStart, isEnd, bands), bands) is { } whole ? scope.Keep(whole) : null;
     }
 
-    private Tensor Run(Tensor frames, int tile, bool isStart, bool isEnd)
+    private Tensor Run(Tensor frames, int tile, bool isStart, bool isEnd, FrameBands? bands = null)
     {
         while (caches.Count <= tile)
             caches.Add(new CausalCache(isRepeatable: isTraining));
-        return network(frames, new CausalPass(isStart, caches[tile]) { IsEnd = isEnd });
+        return network(frames, new CausalPass(isStart, caches[tile]) { IsEnd = isEnd, Bands = bands });
     }
 
     private void CheckSize(long[] next)
