@@ -68,6 +68,7 @@ public static class VideoServer
 
     private static void Map(WebApplication app, bool logsRequests)
     {
+        app.UseRequestIds();
         app.Use(ConnectionLimits.AnswerAsync);
         app.UseForwardedHeaders();
         if (logsRequests)

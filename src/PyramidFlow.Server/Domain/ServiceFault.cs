@@ -208,7 +208,8 @@ internal static partial class ServiceFault
 
     public static JobException SizeOdd() => new(JobFaultKind.Invalid, "size_odd", "width and height must be even") { Field = "size" };
 
-    public static JobException CountNotOne() => new(JobFaultKind.Invalid, "count_not_one", "n is 1: a request asks for one video, so send one for each") { Field = "n" };
+    public static JobException CountBeyondLimit(int most) =>
+        new(JobFaultKind.Invalid, "count_beyond_limit", Invariant($"n is a whole number, 1 to {most}: send another request for more"), null, ("least", 1), ("most", most)) { Field = "n" };
 
     // What a video begins with.
 
@@ -220,6 +221,12 @@ internal static partial class ServiceFault
 
     public static JobException NoVideoToContinue() =>
         new(JobFaultKind.Invalid, "input_missing", "there is no video to go on from: send its id as {\"video\": {\"id\": ...}}, or a file as video") { Field = Video };
+
+    public static JobException NoVideoToEdit() =>
+        new(JobFaultKind.Invalid, "input_missing", "there is no video to edit: send the id of one as {\"video\": {\"id\": ...}}") { Field = Video };
+
+    public static JobException EditOfFile() =>
+        new(JobFaultKind.Invalid, "edit_of_file", "only videos of this service can be edited: send the id of one as {\"video\": {\"id\": ...}}, or go on from the file at /v1/videos/extensions") { Field = Video };
 
     public static JobException NoInput() =>
         new(JobFaultKind.Invalid, "input_missing", "no picture or video came with the request: send it as input_reference") { Field = Input };

@@ -16,8 +16,6 @@ internal static class CreateFields
     /// <exception cref="JobException">A field is of another form than it should be.</exception>
     public static VideoRequest Read(RequestFields fields, VideoInputKind? upload, IReadOnlyList<VideoModel> models, string? model = null)
     {
-        if (fields.Whole("n") is not (null or 1))
-            throw ServiceFault.CountNotOne();
         var request = new VideoRequest { Model = fields.Text("model"), Input = Input(fields, upload) };
         foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null))
             request = fields.Read(setting.Field!, setting, request);

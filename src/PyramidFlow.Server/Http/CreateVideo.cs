@@ -27,6 +27,9 @@ internal sealed record CreateVideo
     [Description("Begins with the last frame of an earlier video.")]
     public string? LastFrameOfVideoId { get; init; }
 
+    [Description("So many videos, each with the next seed; 1 to 10. The answer is the first; ids names all.")]
+    public int? N { get; init; }
+
     [Description("Object (in a form: JSON, or extra_params[name]) whose fields count as if they stood in the body.")]
     public string? ExtraParams { get; init; }
 
@@ -89,6 +92,20 @@ internal sealed record RemixVideo
     [Description("What the video shows now.")]
     public required string Prompt { get; init; }
 }
+
+/// <summary>A request for a video of this service made again with another prompt, as OpenAI's clients send it.</summary>
+internal sealed record EditVideo
+{
+    [Description("What the video shows now.")]
+    public required string Prompt { get; init; }
+
+    [Description("The video: an object with its id.")]
+    public required VideoReference Video { get; init; }
+}
+
+/// <summary>A video that is named in a request.</summary>
+/// <param name="Id">Id of the video.</param>
+internal sealed record VideoReference(string Id);
 
 /// <summary>A request for a longer video. The settings stand in the document too; those that are left out are the original's.</summary>
 internal sealed record ExtendVideo

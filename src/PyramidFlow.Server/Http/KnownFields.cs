@@ -55,8 +55,9 @@ internal sealed class KnownFields
                 [InferenceSteps] = FieldKind.Setting, [Reference] = FieldKind.Reference,
                 ["extend_video_id"] = FieldKind.Text, ["last_frame_of_video_id"] = FieldKind.Text,
                 ["extra_params"] = FieldKind.Object, ["extra_body"] = FieldKind.Object,
+                ["n"] = FieldKind.Number,
                 // OpenAI's clients have these in some of their calls; nothing here follows from them.
-                ["user"] = FieldKind.Text, ["quality"] = FieldKind.Text, ["response_format"] = FieldKind.Text, ["n"] = FieldKind.Number,
+                ["user"] = FieldKind.Text, ["quality"] = FieldKind.Text, ["response_format"] = FieldKind.Text,
             })));
 
     /// <summary>Fields of <c>POST /v1/videos/extensions</c>.</summary>
@@ -64,6 +65,9 @@ internal sealed class KnownFields
 
     /// <summary>Fields of <c>POST /v1/videos/{id}/remix</c>.</summary>
     public static KnownFields Remix { get; } = new(new() { ["prompt"] = FieldKind.Setting, ["user"] = FieldKind.Text });
+
+    /// <summary>Fields of <c>POST /v1/videos/edits</c>.</summary>
+    public static KnownFields Edit { get; } = new(new(Remix.kinds) { ["video"] = FieldKind.Object });
 
     /// <summary>Whether there is a field of this name.</summary>
     public bool Has(string name) => kinds.ContainsKey(name);

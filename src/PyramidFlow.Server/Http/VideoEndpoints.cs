@@ -10,7 +10,7 @@ namespace PyramidFlow.Server.Http;
 internal static class VideoEndpoints
 {
     private const string IdempotencyKey = "Idempotency-Key";
-    private const int KeyLength = 200;
+    private const int KeyLength = 200, MostAtOnce = 10;
 
     // All GET endpoints answer HEAD as well.
     private static readonly string[] Read = ["GET", "HEAD"];
@@ -25,6 +25,8 @@ internal static class VideoEndpoints
         videos.MapDelete("/{id}", DeleteAsync).WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
         videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
         videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
+            .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
+        videos.MapPost("/edits", EditAsync).WithSummary("Remixes a video of this service: {prompt, video: {id}}").Accepts<EditVideo>("multipart/form-data", "application/json")
             .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapPost("/extensions", ExtendAsync).WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
             .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
@@ -43,8 +45,8 @@ internal static class VideoEndpoints
         var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Create, cancellationToken).ConfigureAwait(false);
         await using (upload)
         {
-            var request = CreateFields.Read(fields, upload?.Kind, jobs.Models);
-            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancellationToken).ConfigureAwait(false);
+            var asked = OpenAiNames.Replace(CreateFields.Read(fields, upload?.Kind, jobs.Models), jobs.Models);
+            return await SubmitAsync(context, jobs, fields, asked, upload?.Upload, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -52,18 +54,33 @@ internal static class VideoEndpoints
     {
         var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Remix, cancellationToken).ConfigureAwait(false);
         await using (upload)
+            return await SubmitRemixAsync(id, fields, context, jobs, cancellationToken).ConfigureAwait(false);
+    }
+
+    // What OpenAI calls an edit of a video is a remix here: the same settings and the same seed with another prompt.
+    private static async Task<IResult> EditAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
+    {
+        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Edit, cancellationToken).ConfigureAwait(false);
+        await using (upload)
         {
-            var original = (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
-            var request = original with
-            {
-                Prompt = fields.Text("prompt") ?? "",
-                Schedule = [],
-                Seconds = null,
-                RemixedFrom = id,
-                Input = original.Input is null ? null : original.Input with { FromJob = null },
-            };
-            return await SubmitAsync(context, jobs, fields, request, null, cancellationToken).ConfigureAwait(false);
+            if (upload is not null)
+                throw ServiceFault.EditOfFile();
+            return await SubmitRemixAsync(fields.ReferredId("video") ?? throw ServiceFault.NoVideoToEdit(), fields, context, jobs, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    private static async Task<IResult> SubmitRemixAsync(string id, RequestFields fields, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken)
+    {
+        var original = (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
+        var request = original with
+        {
+            Prompt = fields.Text("prompt") ?? "",
+            Schedule = [],
+            Seconds = null,
+            RemixedFrom = id,
+            Input = original.Input is null ? null : original.Input with { FromJob = null },
+        };
+        return await SubmitAsync(context, jobs, fields, new AskedRequest(request), null, cancellationToken).ConfigureAwait(false);
     }
 
     private static async Task<IResult> ExtendAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
@@ -73,7 +90,8 @@ internal static class VideoEndpoints
         {
             var id = fields.ReferredId("video");
             var original = id is null ? null : (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
-            var request = CreateFields.Read(fields, upload?.Kind, jobs.Models, original?.Model);
+            var asked = OpenAiNames.Replace(CreateFields.Read(fields, upload?.Kind, jobs.Models, original?.Model), jobs.Models, original?.Model);
+            var request = asked.Request;
             if (original is not null)
             {
                 if (request.Input is not null)
@@ -83,25 +101,48 @@ internal static class VideoEndpoints
 
             if (request.Input?.Kind != VideoInputKind.Video)
                 throw ServiceFault.NoVideoToContinue();
-            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancellationToken).ConfigureAwait(false);
+            return await SubmitAsync(context, jobs, fields, asked with { Request = request }, upload?.Upload, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async Task<IResult> SubmitAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, VideoRequest request, VideoUpload? upload, CancellationToken cancellationToken)
+    private static async Task<IResult> SubmitAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, AskedRequest asked, VideoUpload? upload, CancellationToken cancellationToken)
     {
-        var key = context.Request.Headers[IdempotencyKey].ToString();
+        var made = await SubmitAllAsync(context, jobs, fields, asked, upload, cancellationToken).ConfigureAwait(false);
+        return Json(VideoObject.Of(made[0]) with { Ids = made.Count == 1 ? null : [.. made.Select(job => job.Id)] }, RestJson.Default.VideoObject);
+    }
+
+    /// <summary>Requests <c>n</c> videos, each with the next seed; all of them or none.</summary>
+    public static async Task<IReadOnlyList<VideoJob>> SubmitAllAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, AskedRequest asked, VideoUpload? upload, CancellationToken cancellationToken)
+    {
+        var (owner, key, count) = (Owner.From(context.User), context.Request.Headers[IdempotencyKey].ToString(), fields.Whole("n") ?? 1);
+        if (count is < 1 or > MostAtOnce)
+            throw ServiceFault.CountBeyondLimit(MostAtOnce);
         if (key.Length > KeyLength)
             throw ServiceFault.IdempotencyKeyTooLong(IdempotencyKey, KeyLength);
+        var made = new List<VideoJob>();
         try
         {
-            var job = await jobs.SubmitAsync(Owner.From(context.User), request, upload, key.Length == 0 ? null : key, cancellationToken).ConfigureAwait(false);
-            return Json(VideoObject.Of(job), RestJson.Default.VideoObject);
+            while (made.Count < count)
+            {
+                if (made.Count > 0 && upload is not null)
+                    upload.Content.Position = 0;
+                made.Add(await jobs.SubmitAsync(owner, asked.Numbered(made.Count), upload, key.Length == 0 ? null : made.Count == 0 ? key : $"{key}#{made.Count + 1}", cancellationToken).ConfigureAwait(false));
+            }
         }
-        catch (JobException e) when (e.Field == "steps" && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
+        catch (Exception e)
         {
+            // Not those of an earlier request with this idempotency key.
+            foreach (var job in key.Length == 0 ? made : [])
+                await jobs.DeleteAsync(owner, job.Id, CancellationToken.None).ConfigureAwait(false);
+
             // Both names are one setting; the error must name the one that was sent.
-            throw ServiceFault.Renamed(e, KnownFields.InferenceSteps);
+            if (e is JobException { Field: "steps" } fault && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
+                throw ServiceFault.Renamed(fault, KnownFields.InferenceSteps);
+            throw;
         }
+
+        asked.Warn(context.Response, made[0].Request);
+        return made;
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? limit = null, string? after = null, string? order = null)
@@ -120,12 +161,15 @@ internal static class VideoEndpoints
     private static async Task<IResult> GetAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>
         Json(VideoObject.Of(await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
 
-    private static IResult GetModel(string id, IVideoJobs jobs)
+    private static IResult GetModel(string id, HttpContext context, IVideoJobs jobs)
     {
         var models = jobs.Models;
-        return ModelCatalog.Among(models, id) is { } found
-            ? Json(ModelObject.Of(found), RestJson.Default.ModelObject)
-            : throw ServiceFault.ModelAddressUnknown(models);
+        if (ModelCatalog.Among(models, id) is { } found)
+            return Json(ModelObject.Of(found), RestJson.Default.ModelObject);
+        if (!OpenAiNames.IsModel(id) || models.Count == 0)
+            throw ServiceFault.ModelAddressUnknown(models);
+        new AskedRequest(new VideoRequest()) { Model = id }.Warn(context.Response, new VideoRequest { Model = models[0].Id });
+        return Json(ModelObject.Of(models[0]), RestJson.Default.ModelObject);
     }
 
     private static async Task<IResult> CancelAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>

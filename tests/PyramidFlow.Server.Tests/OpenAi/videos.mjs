@@ -19,6 +19,7 @@ const created = await client.videos.create({ prompt, model: 'sprites', size: '12
 assert.equal(created.object, 'video');
 assert.equal(created.status, 'queued');
 assert.equal(created.error, null);
+assert.match(created._request_id, /^req_/);
 const video = await finished(created);
 const mp4 = Buffer.from(await (await client.videos.downloadContent(video.id)).arrayBuffer());
 assert.equal(mp4.subarray(4, 8).toString('latin1'), 'ftyp');
@@ -38,8 +39,15 @@ const fromUrl = await finished(await client.videos.create({
 assert.ok((await (await client.videos.downloadContent(fromUrl.id, { variant: 'input' })).arrayBuffer()).byteLength > 0);
 const remix = await finished(await client.videos.remix(video.id, { prompt: 'a large white star on a navy background' }));
 assert.equal(remix.remixed_from_video_id, video.id);
-const longer = await finished(await client.videos.extend({ prompt, seconds: '0.33', video: { id: video.id } }));
+const edited = await client.videos.edit({ prompt: 'a large white star on a navy background', video: { id: video.id } });
+assert.equal(edited.remixed_from_video_id, video.id);
+await client.videos.delete(edited.id);
+const extension = await client.videos.extend({ prompt, seconds: '0.33', video: { id: video.id } });
+const longer = await finished(extension);
 assert.equal(longer.num_frames, 17);
+// The length of an extension is that of the whole video, before it is made too.
+assert.deepEqual([extension.seconds, extension.num_frames], [longer.seconds, 17]);
+assert.equal(Number(longer.seconds), 0.7);
 
 const listed = [];
 for await (const one of client.videos.list({ limit: 2 }))
@@ -51,5 +59,12 @@ assert.deepEqual(deleted, { id: video.id, object: 'video.deleted', deleted: true
 await assert.rejects(client.videos.retrieve(video.id), error => error instanceof OpenAI.NotFoundError && /no video/.test(error.message));
 await assert.rejects(client.videos.create({ prompt, seconds: 'abc' }), error => error instanceof OpenAI.BadRequestError && error.param === 'seconds');
 await assert.rejects(new OpenAI({ baseURL: client.baseURL, apiKey: 'pf_wrong', maxRetries: 0 }).videos.list(), OpenAI.AuthenticationError);
+// A program that knows OpenAI's models only.
+const { data: sora, response } = await client.videos.create({ prompt, model: 'sora-2', seconds: '4', size: '1280x720' }).withResponse();
+assert.equal(sora.model, 'sprites');
+assert.match(response.headers.get('x-pyramidflow-warning'), /sora-2.*1280x720/);
+await client.videos.delete(sora.id);
+assert.equal((await client.models.retrieve('sora-2')).id, 'sprites');
+await assert.rejects(client.withOptions({ maxRetries: 2 }).videos.downloadContent((await client.videos.create({ prompt, seconds: '4' })).id), OpenAI.ConflictError);
 assert.ok((await client.models.list()).data.some(model => model.id === 'sprites'));
 console.log('all calls answered');
