@@ -84,6 +84,7 @@ public static class VideoServer
         app.UseAntiforgery();
         app.MapHealth();
         app.MapVideos();
+        app.MapImages();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");

@@ -30,8 +30,9 @@ public sealed class OpenAiNamesTests() : StartedServer(options => options with {
     [InlineData("sora-2", "sora-2", 1024, 1024, 128, 128)]
     [InlineData("sora-2", "sora-2", 720, 1280, 128, 192)]
     [InlineData("dall-e-3", "dall-e-3", 256, 256, 128, 128)]
-    [InlineData("sora-2", "sora-2", 640, 640, 640, 640)]
-    public void Only_sizes_of_OpenAI_are_replaced_where_the_model_cannot_make_them_or_is_one_of_OpenAI(string name, string? replaced, int width, int height, int madeWidth, int madeHeight)
+    [InlineData("gpt-image-2.5-flare", "gpt-image-2.5-flare", 1536, 864, 192, 128)]
+    [InlineData("sora-2", "sora-2", 128, 64, 128, 64)]
+    public void A_size_is_replaced_where_OpenAI_has_it_and_the_model_cannot_make_it_or_where_the_model_is_one_of_OpenAI(string name, string? replaced, int width, int height, int madeWidth, int madeHeight)
     {
         VideoModel[] models = [new("sprites", "", null, CheckpointFolder.Open(Sprites.Folder).Settings(null))];
         var asked = OpenAiNames.Replace(new VideoRequest { Model = name, Width = width, Height = height }, models);

@@ -36,13 +36,14 @@ internal sealed record CreateVideo
     /// <summary>Adds the settings to the schema of a request or of a video.</summary>
     public static void AddSettings(OpenApiSchema schema, Type type)
     {
-        if (type != typeof(CreateVideo) && type != typeof(ExtendVideo) && type != typeof(VideoObject))
+        if (type != typeof(CreateVideo) && type != typeof(ExtendVideo) && type != typeof(VideoObject) && type != typeof(CreateImage))
             return;
         schema.Properties ??= new Dictionary<string, IOpenApiSchema>();
-        foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null && !schema.Properties.ContainsKey(setting.Field)))
+        foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null && !schema.Properties.ContainsKey(setting.Field)
+            && !(type == typeof(CreateImage) && KnownFields.OfVideosOnly.Contains(setting.Field))))
             schema.Properties[setting.Field!] = SchemaOf(setting);
         schema.AdditionalPropertiesAllowed = false;
-        if (type == typeof(CreateVideo))
+        if (type == typeof(CreateVideo) || type == typeof(CreateImage))
             schema.Required = new HashSet<string> { "prompt" };
         else if (type == typeof(ExtendVideo))
             schema.Required = new HashSet<string> { "video" };

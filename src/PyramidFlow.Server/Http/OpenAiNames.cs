@@ -9,13 +9,13 @@ namespace PyramidFlow.Server.Http;
 /// </summary>
 internal static class OpenAiNames
 {
-    private static readonly string[] Models = ["sora-2", "gpt-image-1", "gpt-image-2", "chatgpt-image", "dall-e-2", "dall-e-3"];
+    private static readonly string[] Families = ["sora-2", "gpt-image-", "chatgpt-image-", "dall-e-"];
 
     private static readonly (int Width, int Height)[] Sizes =
         [(1280, 720), (720, 1280), (1792, 1024), (1024, 1792), (1920, 1080), (1080, 1920), (1536, 1024), (1024, 1536), (1024, 1024), (512, 512), (256, 256)];
 
     /// <summary>Whether a name is one of OpenAI's models, with or without a date or another suffix.</summary>
-    public static bool IsModel(string name) => Models.Any(model => name == model || name.StartsWith(model + "-", StringComparison.Ordinal));
+    public static bool IsModel(string name) => Families.Any(family => name.StartsWith(family, StringComparison.Ordinal));
 
     /// <summary>Replaces names and sizes of OpenAI's models by those of this service. A model of this service with such a name is taken as it is.</summary>
     /// <param name="request">The request.</param>
@@ -26,7 +26,7 @@ internal static class OpenAiNames
         var asked = new AskedRequest(request);
         if (request.Model is { } name && ModelCatalog.Among(models, name) is null && IsModel(name))
             asked = asked with { Request = asked.Request with { Model = null }, Model = name };
-        if (request is not { Width: { } width, Height: { } height } || !Sizes.Contains((width, height)))
+        if (request is not { Width: { } width, Height: { } height } || !(Sizes.Contains((width, height)) || asked.Model is not null))
             return asked;
         var model = (asked.Request.Model ?? original) is { } named ? ModelCatalog.Among(models, named) : models.FirstOrDefault();
         if (model is null)

@@ -9,7 +9,8 @@ namespace PyramidFlow.Server.Http;
 /// <summary>Endpoints for videos and models in the form of OpenAI's API.</summary>
 internal static class VideoEndpoints
 {
-    private const string IdempotencyKey = "Idempotency-Key";
+    /// <summary>The header by which a request is known when it is repeated.</summary>
+    public const string IdempotencyKey = "Idempotency-Key";
     private const int KeyLength = 200, MostAtOnce = 10;
 
     // All GET endpoints answer HEAD as well.

@@ -172,6 +172,7 @@ internal sealed record PreviewObject(int Number, string Url);
 [JsonSerializable(typeof(ListObject<ModelObject>))]
 [JsonSerializable(typeof(ModelObject))]
 [JsonSerializable(typeof(ListObject<LoraObject>))]
+[JsonSerializable(typeof(ImageList))]
 [JsonSerializable(typeof(DeletedObject))]
 [JsonSerializable(typeof(PreviewObject))]
 [JsonSerializable(typeof(ProblemObject))]

@@ -65,6 +65,16 @@ assert.equal(sora.model, 'sprites');
 assert.match(response.headers.get('x-pyramidflow-warning'), /sora-2.*1280x720/);
 await client.videos.delete(sora.id);
 assert.equal((await client.models.retrieve('sora-2')).id, 'sprites');
-await assert.rejects(client.withOptions({ maxRetries: 2 }).videos.downloadContent((await client.videos.create({ prompt, seconds: '4' })).id), OpenAI.ConflictError);
+const waiting = await client.videos.create({ prompt, seconds: '4' });
+await assert.rejects(client.withOptions({ maxRetries: 2 }).videos.downloadContent(waiting.id), OpenAI.ConflictError);
+await client.videos.delete(waiting.id);
+// Stills by the images API, as bytes and as links that need no key.
+const pictures = await client.images.generate({ prompt, model: 'gpt-image-2', size: '1024x1024', n: 2, quality: 'low', num_inference_steps: 1 });
+assert.deepEqual(pictures.data.map(one => Buffer.from(one.b64_json, 'base64').subarray(1, 4).toString('latin1')), ['PNG', 'PNG']);
+assert.notEqual(pictures.data[0].b64_json, pictures.data[1].b64_json);
+const [linked] = (await client.images.generate({ prompt, response_format: 'url', num_inference_steps: 1 })).data;
+const fetched = await fetch(linked.url);
+assert.deepEqual([fetched.status, fetched.headers.get('content-type')], [200, 'image/png']);
+await assert.rejects(client.images.generate({ prompt, output_format: 'webp' }), error => error instanceof OpenAI.BadRequestError && error.param === 'output_format');
 assert.ok((await client.models.list()).data.some(model => model.id === 'sprites'));
 console.log('all calls answered');
