@@ -45,18 +45,7 @@ public static class VideoServer
         if (options.RunsWorker)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
-        builder.Services.AddOpenApi("v1", document => document
-            .AddDocumentTransformer((api, _, _) =>
-            {
-                (api.Info.Title, api.Info.Version) = ("PyramidFlow", "1");
-                return Task.CompletedTask;
-            })
-            .AddSchemaTransformer((schema, context, _) =>
-            {
-                CreateVideo.AddSettings(schema, context.JsonTypeInfo.Type);
-                return Task.CompletedTask;
-            }));
-        builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower);
+        builder.Services.AddApiDocument();
         builder.Services.AddPage().AddCompression();
         Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
         var app = builder.Build();

@@ -407,6 +407,14 @@ public sealed class SafetyTests : IDisposable
             Assert.All(SettingsTable.All.Where(setting => setting.Field is not null), setting => Assert.True(properties.TryGetProperty(setting.Field!, out _), $"{schema} lacks {setting.Field}"));
         }
 
+        // What generators of typed clients need; eng/typed-clients.sh makes some.
+        var operations = document.GetProperty("paths").EnumerateObject().SelectMany(path => path.Value.EnumerateObject()).Select(operation => operation.Value).ToList();
+        string[] names = [.. operations.Select(operation => operation.GetProperty("operationId").GetString()!)];
+        Assert.Equal((names.Length, "3.0"), (names.Distinct().Count(), document.GetProperty("openapi").GetString()![..3]));
+        Assert.All(operations, operation => Assert.True(operation.GetProperty("responses").GetProperty("200").GetProperty("content").EnumerateObject().First().Value.TryGetProperty("schema", out _)));
+        Assert.Equal(["getImageFile"], operations.Where(operation => !operation.TryGetProperty("security", out _)).Select(operation => operation.GetProperty("operationId").GetString()));
+        Assert.Equal("bearer", document.GetProperty("components").GetProperty("securitySchemes").GetProperty("key").GetProperty("scheme").GetString());
+        Assert.Equal(["queued", "in_progress", "completed", "failed"], schemas.GetProperty("VideoObject").GetProperty("properties").GetProperty("status").GetProperty("enum").EnumerateArray().Select(word => word.GetString()));
         Assert.EndsWith("/ProblemObject", document.GetProperty("paths").GetProperty("/v1/videos").GetProperty("post").GetProperty("responses").GetProperty("400").GetProperty("content")
             .GetProperty("application/problem+json").GetProperty("schema").GetProperty("$ref").GetString(), StringComparison.Ordinal);
         Assert.Equal(["message", "type", "code", "param", "reason", "parameters"], schemas.GetProperty("ErrorObject").GetProperty("properties").EnumerateObject().Select(member => member.Name));

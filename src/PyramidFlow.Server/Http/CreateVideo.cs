@@ -6,10 +6,8 @@ using PyramidFlow.Generation;
 
 namespace PyramidFlow.Server.Http;
 
-/// <summary>
-/// A request for a video as the OpenAPI document shows it: its settings are added from <see cref="SettingsTable"/>. <see cref="RequestReader"/>
-/// reads the request itself.
-/// </summary>
+// The OpenAPI document shows this; its settings are added from the table of settings, and RequestReader reads the request itself.
+/// <summary>A request for a video.</summary>
 internal sealed record CreateVideo
 {
     [Description("A model of /v1/models; the default is its first.")]
@@ -54,7 +52,8 @@ internal sealed record CreateVideo
         var (least, most) = setting.Type.Range;
         return new OpenApiSchema
         {
-            Type = setting.Type.Schema switch
+            // Null stands for what is left out; without it clients would send 0.
+            Type = (setting.Name == "prompt" ? 0 : JsonSchemaType.Null) | setting.Type.Schema switch
             {
                 "integer" => JsonSchemaType.Integer,
                 "number" => JsonSchemaType.Number,
@@ -62,6 +61,8 @@ internal sealed record CreateVideo
                 "array" => JsonSchemaType.Array,
                 _ => JsonSchemaType.String,
             },
+            // A seed may be larger than 32 bits.
+            Format = setting.Name == "seed" ? "int64" : null,
             Items = setting.Type.Schema != "array" ? null : ItemOf(setting),
             Description = $"{char.ToUpperInvariant(setting.Help[0])}{setting.Help[1..]}{(setting.Default.Length == 0 ? "" : $"; by default {setting.Default}")}.",
             Minimum = least?.ToString(CultureInfo.InvariantCulture),
@@ -72,7 +73,17 @@ internal sealed record CreateVideo
 
     private static OpenApiSchema ItemOf(Setting setting) => setting.Name switch
     {
-        "prompts" => new() { Type = JsonSchemaType.Object },
+        "steps" or "video_steps" => new() { Type = JsonSchemaType.Integer },
+        "prompts" => new()
+        {
+            Type = JsonSchemaType.Object,
+            Properties = new Dictionary<string, IOpenApiSchema>
+            {
+                ["from"] = new OpenApiSchema { Type = JsonSchemaType.Number, Description = "Second from which it takes over." },
+                ["prompt"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "What the video shows then." },
+            },
+            Required = new HashSet<string> { "from", "prompt" },
+        },
         "lora" => new()
         {
             Type = JsonSchemaType.Object,
@@ -108,7 +119,7 @@ internal sealed record EditVideo
 /// <param name="Id">Id of the video.</param>
 internal sealed record VideoReference(string Id);
 
-/// <summary>A request for a longer video. The settings stand in the document too; those that are left out are the original's.</summary>
+/// <summary>A request for a longer video; settings that are left out are the original's.</summary>
 internal sealed record ExtendVideo
 {
     [Description("The video to continue: an object with its id, or a file.")]

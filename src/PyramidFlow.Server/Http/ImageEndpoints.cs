@@ -22,10 +22,10 @@ internal static class ImageEndpoints
 
     public static void MapImages(this IEndpointRouteBuilder routes)
     {
-        var images = routes.MapGroup("/v1/images").WithTags("images").Refuses(400, 404);
-        images.MapPost("/generations", CreateAsync).WithSummary("Makes pictures, and answers when all are made").Accepts<CreateImage>("application/json", "multipart/form-data").Produces<ImageList>()
+        var images = routes.MapGroup("/v1/images").WithTags("images").Refuses(400, 401, 404);
+        images.MapPost("/generations", CreateAsync).WithName("createImages").WithSummary("Makes pictures, and answers when all are made").Accepts<CreateImage>("application/json", "multipart/form-data").Produces<ImageList>()
             .Refuses(409, 415, 429, 503).RefuseTooManyEarly(VideoEndpoints.IdempotencyKey).DisableAntiforgery();
-        images.MapMethods("/files/{link}", Read, FileAsync).WithSummary("Returns a picture by the link in url; needs no key").Produces(200, contentType: "image/png");
+        images.MapMethods("/files/{link}", Read, FileAsync).WithName("getImageFile").WithSummary("Returns a picture by the link in url; needs no key").Answers("image/png").NeedsNoKey();
     }
 
     private static async Task<IResult> CreateAsync(
@@ -144,7 +144,8 @@ internal static class ImageEndpoints
     private static ITimeLimitedDataProtector Protector(IDataProtectionProvider protection) => protection.CreateProtector(LinkPurpose).ToTimeLimitedDataProtector();
 }
 
-/// <summary>A request for pictures as the OpenAPI document shows it: its settings are added from the table of settings.</summary>
+// The OpenAPI document shows this; its settings are added from the table of settings.
+/// <summary>A request for pictures.</summary>
 internal sealed record CreateImage
 {
     [Description("A model of /v1/models; the default is its first.")]

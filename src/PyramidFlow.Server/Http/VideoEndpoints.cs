@@ -18,27 +18,27 @@ internal static class VideoEndpoints
 
     public static void MapVideos(this IEndpointRouteBuilder routes)
     {
-        var videos = routes.MapGroup("/v1/videos").WithTags("videos").Refuses(400, 404);
-        videos.MapPost("", CreateAsync).WithSummary("Requests a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
+        var videos = routes.MapGroup("/v1/videos").WithTags("videos").Refuses(400, 401, 404);
+        videos.MapPost("", CreateAsync).WithName("createVideo").WithSummary("Requests a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
             .Refuses(413, 415, 429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapMethods("", Read, ListAsync).WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
-        videos.MapMethods("/{id}", Read, GetAsync).WithSummary("Returns a video and its state").Produces<VideoObject>();
-        videos.MapDelete("/{id}", DeleteAsync).WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
-        videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
-        videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
+        videos.MapMethods("", Read, ListAsync).WithName("listVideos").WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
+        videos.MapMethods("/{id}", Read, GetAsync).WithName("getVideo").WithSummary("Returns a video and its state").Produces<VideoObject>();
+        videos.MapDelete("/{id}", DeleteAsync).WithName("deleteVideo").WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
+        videos.MapPost("/{id}/cancel", CancelAsync).WithName("cancelVideo").WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
+        videos.MapPost("/{id}/remix", RemixAsync).WithName("remixVideo").WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
             .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapPost("/edits", EditAsync).WithSummary("Remixes a video of this service: {prompt, video: {id}}").Accepts<EditVideo>("multipart/form-data", "application/json")
+        videos.MapPost("/edits", EditAsync).WithName("editVideo").WithSummary("Remixes a video of this service: {prompt, video: {id}}").Accepts<EditVideo>("multipart/form-data", "application/json")
             .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapPost("/extensions", ExtendAsync).WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
+        videos.MapPost("/extensions", ExtendAsync).WithName("extendVideo").WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
             .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").Refuses(409);
-        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithSummary("Streams progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
-        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Produces(200, contentType: "video/mp4").Refuses(409);
+        videos.MapMethods("/{id}/content", Read, ContentAsync).WithName("getVideoContent").WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Answers("video/mp4", "image/png").Refuses(409);
+        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithName("watchVideo").WithSummary("Streams progress and previews as server-sent events").Answers("text/event-stream");
+        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithName("streamVideo").WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Answers("video/mp4").Refuses(409);
         routes.MapMethods("/v1/models", Read, (IVideoJobs jobs) => Json(new ListObject<ModelObject>([.. jobs.Models.Select(ModelObject.Of)], false), RestJson.Default.ListObjectModelObject))
-            .WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>();
+            .WithName("listModels").WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>().Refuses(401);
         routes.MapMethods("/v1/loras", Read, (IVideoJobs jobs) => Json(new ListObject<LoraObject>([.. jobs.Loras.Select(lora => new LoraObject(lora.Name, lora.Models))], false), RestJson.Default.ListObjectLoraObject))
-            .WithTags("models").WithSummary("Lists the LoRAs that requests may name, with the models that each fits").Produces<ListObject<LoraObject>>();
-        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().Refuses(404);
+            .WithName("listLoras").WithTags("models").WithSummary("Lists the LoRAs that requests may name, with the models that each fits").Produces<ListObject<LoraObject>>().Refuses(401);
+        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithName("getModel").WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().Refuses(401, 404);
     }
 
     private static async Task<IResult> CreateAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
