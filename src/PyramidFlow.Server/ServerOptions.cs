@@ -46,6 +46,9 @@ public sealed record ServerOptions
     /// </summary>
     public IReadOnlyList<string> Proxies { get; init; } = [];
 
+    /// <summary>Origins such as <c>https://app.example</c> whose pages may use REST (CORS), with a key like any program; <c>*</c> for all, which needs keys. None by default.</summary>
+    public IReadOnlyList<string> CrossOrigins { get; init; } = [];
+
     /// <summary>Whether each request is logged with address, name of the key, status and time.</summary>
     public bool LogsRequests { get; init; }
 

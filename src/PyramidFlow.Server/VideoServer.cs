@@ -27,6 +27,8 @@ public static class VideoServer
         _ = keys.InUse;
         var rules = new ListenRules(options.Host, options.AllowedHosts, options.Proxies);
         var address = rules.Check(keys);
+        var others = new CrossOrigin(options.CrossOrigins);
+        others.Check(keys);
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         var log = new ServerLog();
         log.Configure(builder.Logging, logging);
@@ -41,12 +43,12 @@ public static class VideoServer
             var connections = kestrel.ApplicationServices.GetRequiredService<ConnectionLimits>();
             kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
-        builder.Services.AddTeam(options).AddQueue(options).AddJobs().AddSingleton(rules).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
+        builder.Services.AddTeam(options).AddQueue(options).AddJobs().AddSingleton(rules).AddSingleton(others).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
         if (options.RunsWorker)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
         builder.Services.AddApiDocument();
-        builder.Services.AddPage().AddCompression();
+        builder.Services.AddPage().AddCompression().AddCors();
         Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
         var app = builder.Build();
         app.Lifetime.ApplicationStarted.Register(() => log.HasStarted = true);
@@ -68,6 +70,7 @@ public static class VideoServer
         app.UseCompression();
         app.UseStaticFiles(new StaticFileOptions { FileProvider = new ManifestEmbeddedFileProvider(typeof(VideoServer).Assembly, "wwwroot") });
         app.UseRouting();
+        app.Services.GetRequiredService<CrossOrigin>().Use(app);
         app.UseAccess();
         app.UseRateLimiter();
         app.UseAntiforgery();
