@@ -29,6 +29,7 @@ public static class VideoServer
         var address = rules.Check(keys);
         var others = new CrossOrigin(options.CrossOrigins);
         others.Check(keys);
+        options.Webhooks.CheckHosts();
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         var log = new ServerLog();
         log.Configure(builder.Logging, logging);
@@ -44,6 +45,7 @@ public static class VideoServer
             kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
         builder.Services.AddTeam(options).AddQueue(options).AddJobs().AddSingleton(rules).AddSingleton(others).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
+        builder.Services.AddWebhooks(options.Webhooks);
         if (options.RunsWorker)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
@@ -77,6 +79,7 @@ public static class VideoServer
         app.MapHealth();
         app.MapVideos();
         app.MapImages();
+        app.MapWebhooks();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -179,6 +182,13 @@ internal static class ServerServices
         .AddSingleton<VideoMaker>()
         .AddHostedService<VideoWorker>()
         .AddHostedService<WorkerPresence>();
+
+    /// <summary>Adds the announcements of ended videos; without a listed host none is sent.</summary>
+    public static IServiceCollection AddWebhooks(this IServiceCollection services, WebhookRules rules)
+    {
+        services.AddSingleton(rules).AddSingleton<WebhookSecrets>();
+        return !rules.IsOn ? services : services.AddSingleton<WebhookClient>().AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>()).AddHostedService<WebhookSender>();
+    }
 
     /// <summary>Adds the services of REST and the page.</summary>
     public static IServiceCollection AddJobs(this IServiceCollection services) => services

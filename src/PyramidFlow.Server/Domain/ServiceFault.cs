@@ -314,6 +314,17 @@ internal static partial class ServiceFault
         job.Error?.Code switch { VideoError.Invalid => JobFaultKind.Invalid, VideoError.Cancelled => JobFaultKind.NotReady, VideoError.Storage => JobFaultKind.Storage, _ => JobFaultKind.Internal },
         job.Error?.Reason ?? "image_failed", $"the picture could not be made: {job.Error?.Message}", null, ("error", job.Error?.Message));
 
+    // Webhooks.
+
+    public static JobException WebhooksOff(JobFaultKind kind = JobFaultKind.Invalid) =>
+        new(kind, "webhooks_off", "this service sends no webhooks: leave webhook out, or have it started with --webhook-host") { Field = "webhook" };
+
+    public static JobException WebhookInvalid(bool allowsHttp) =>
+        new(JobFaultKind.Invalid, "webhook_invalid", $"webhook is an address that begins with https://{(allowsHttp ? " or http://" : "")}, without a user, a password and a fragment") { Field = "webhook" };
+
+    public static JobException WebhookHostNotListed(string host) =>
+        new(JobFaultKind.Invalid, "webhook_host_not_listed", $"this service sends no webhooks to {host}: take an address on a host that it lists (--webhook-host)", null, ("host", host)) { Field = "webhook" };
+
     // Models.
 
     public static JobException NoModel() =>

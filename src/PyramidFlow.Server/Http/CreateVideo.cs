@@ -28,6 +28,9 @@ internal sealed record CreateVideo
     [Description("So many videos, each with the next seed; 1 to 10. The answer is the first; ids names all.")]
     public int? N { get; init; }
 
+    [Description("Address that is called when the video has ended, on a host that the service lists.")]
+    public string? Webhook { get; init; }
+
     [Description("Object (in a form: JSON, or extra_params[name]) whose fields count as if they stood in the body.")]
     public string? ExtraParams { get; init; }
 
@@ -103,6 +106,9 @@ internal sealed record RemixVideo
 {
     [Description("What the video shows now.")]
     public required string Prompt { get; init; }
+
+    [Description("Address that is called when the video has ended, on a host that the service lists.")]
+    public string? Webhook { get; init; }
 }
 
 /// <summary>A request for a video of this service made again with another prompt, as OpenAI's clients send it.</summary>
@@ -110,6 +116,9 @@ internal sealed record EditVideo
 {
     [Description("What the video shows now.")]
     public required string Prompt { get; init; }
+
+    [Description("Address that is called when the video has ended, on a host that the service lists.")]
+    public string? Webhook { get; init; }
 
     [Description("The video: an object with its id.")]
     public required VideoReference Video { get; init; }
@@ -127,6 +136,9 @@ internal sealed record ExtendVideo
 
     [Description("Model of the new part; by default the original's, for a file the first.")]
     public string? Model { get; init; }
+
+    [Description("Address that is called when the video has ended, on a host that the service lists.")]
+    public string? Webhook { get; init; }
 
     [Description("Object (in a form: JSON, or extra_params[name]) whose fields count as if they stood in the body.")]
     public string? ExtraParams { get; init; }

@@ -44,6 +44,10 @@ internal sealed record VideoObject
 
     public string? RemixedFromVideoId { get; init; }
 
+    /// <summary>Where its end is announced; left out where there is nothing to announce.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Webhook { get; init; }
+
     public int NumFrames { get; init; }
 
     /// <summary>Ids of all videos of a request with <c>n</c>; null where it asked for one.</summary>
@@ -92,6 +96,7 @@ internal sealed record VideoObject
         Seconds = SecondsOf(job).ToString("0.##", CultureInfo.InvariantCulture),
         Error = job.Status == VideoStatus.Failed ? job.Error : null,
         RemixedFromVideoId = job.Request.RemixedFrom,
+        Webhook = job.Request.Webhook,
         NumFrames = FramesOf(job),
         Settings = SettingsOf(job.Request),
         QueuePosition = job.QueuePosition,
@@ -172,6 +177,7 @@ internal sealed record PreviewObject(int Number, string Url);
 [JsonSerializable(typeof(ListObject<ModelObject>))]
 [JsonSerializable(typeof(ModelObject))]
 [JsonSerializable(typeof(ListObject<LoraObject>))]
+[JsonSerializable(typeof(WebhookSecretObject))]
 [JsonSerializable(typeof(ImageList))]
 [JsonSerializable(typeof(DeletedObject))]
 [JsonSerializable(typeof(PreviewObject))]

@@ -1,5 +1,6 @@
-// The video calls of OpenAI's client library against a server of ours: node videos.mjs URL KEY
+// The video calls of OpenAI's client library against a server of ours: node videos.mjs URL KEY PORT, the port for webhooks
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import OpenAI, { toFile } from 'openai';
 
 const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: process.argv[3], maxRetries: 0 });
@@ -68,6 +69,21 @@ assert.equal((await client.models.retrieve('sora-2')).id, 'sprites');
 const waiting = await client.videos.create({ prompt, seconds: '4' });
 await assert.rejects(client.withOptions({ maxRetries: 2 }).videos.downloadContent(waiting.id), OpenAI.ConflictError);
 await client.videos.delete(waiting.id);
+// OpenAI's client knows a webhook of ours by its signature.
+const { secret } = await client.get('/webhooks/secret');
+const announced = await new Promise(async done => {
+    const receiver = createServer(async (request, answer) => {
+        const body = (await request.toArray()).map(String).join('');
+        answer.end(() => receiver.close());
+        done({ body, headers: request.headers });
+    }).listen(Number(process.argv[4]), '127.0.0.1');
+    const { id } = await client.videos.create({ prompt, seconds: '0.33', num_inference_steps: 1, webhook: `http://127.0.0.1:${process.argv[4]}/hook` });
+    assert.match(id, /^video_/);
+});
+const event = await client.webhooks.unwrap(announced.body, announced.headers, secret);
+assert.equal(event.type, 'video.completed');
+assert.equal((await client.videos.retrieve(event.data.id)).status, 'completed');
+await assert.rejects(client.webhooks.unwrap(announced.body.replace('completed', 'failed'), announced.headers, secret), OpenAI.InvalidWebhookSignatureError);
 // Stills by the images API, as bytes and as links that need no key.
 const pictures = await client.images.generate({ prompt, model: 'gpt-image-2', size: '1024x1024', n: 2, quality: 'low', num_inference_steps: 1 });
 assert.deepEqual(pictures.data.map(one => Buffer.from(one.b64_json, 'base64').subarray(1, 4).toString('latin1')), ['PNG', 'PNG']);
