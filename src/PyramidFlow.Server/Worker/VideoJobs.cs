@@ -20,19 +20,20 @@ internal sealed class VideoJobs(
     public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
     {
         Admit(owner);
+        var own = keys.LimitsOf(owner).Over(limits);
         var job = new NewJob(VideoId.New(), owner, request)
         {
             IdempotencyKey = idempotencyKey,
             Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
-            MaxActive = limits.ActiveJobs,
-            MaxPerDay = limits.VideosPerDay,
+            MaxActive = own.ActiveJobs,
+            MaxPerDay = own.VideosPerDay,
         };
         if (await store.FindByKeyAsync(job, cancellationToken).ConfigureAwait(false) is { } earlier)
             return await feed.PlaceAsync(earlier, cancellationToken).ConfigureAwait(false);
         // Counted before any work: requests that are refused later count too.
-        await store.CountRequestAsync(owner, limits.RequestsPerMinute, cancellationToken).ConfigureAwait(false);
+        await store.CountRequestAsync(owner, own.RequestsPerMinute, cancellationToken).ConfigureAwait(false);
         // The queue counts again when the job is added, because a long upload may lie between.
-        await store.CheckDayAsync(owner, limits.VideosPerDay, cancellationToken).ConfigureAwait(false);
+        await store.CheckDayAsync(owner, own.VideosPerDay, cancellationToken).ConfigureAwait(false);
         var (source, frames) = await SourceAsync(owner, request, cancellationToken).ConfigureAwait(false);
         job = job with { Request = check.Complete(frames == 0 ? request : request with { Input = request.Input! with { Frames = frames } }) };
         var isNew = false;
