@@ -46,6 +46,30 @@ public sealed record ServerOptions
     /// </summary>
     public IReadOnlyList<string> Proxies { get; init; } = [];
 
+    /// <summary>Origins such as <c>https://app.example</c> whose pages may use REST (CORS), with a key like any program; <c>*</c> for all, which needs keys. None by default.</summary>
+    public IReadOnlyList<string> CrossOrigins { get; init; } = [];
+
+    /// <summary>
+    /// Hosts where requests may have the end of their video announced (webhooks), such as <c>hooks.example</c>, <c>hooks.example:8443</c> or <c>*.example</c>; <c>*</c> for all. None by default.
+    /// </summary>
+    public IReadOnlyList<string> WebhookHosts { get; init; } = [];
+
+    /// <summary>Whether webhooks may go to addresses of this machine and of private networks, and by <c>http</c>.</summary>
+    public bool AllowsPrivateWebhooks { get; init; }
+
+    /// <summary>Pauses between tries of a webhook; null for the usual ones.</summary>
+    internal IReadOnlyList<TimeSpan>? WebhookPauses { get; init; }
+
+    /// <summary>Where webhooks may go, and how often they are tried.</summary>
+    internal WebhookRules Webhooks
+    {
+        get
+        {
+            var rules = new WebhookRules(WebhookHosts, AllowsPrivateWebhooks);
+            return WebhookPauses is { } pauses ? rules with { Pauses = pauses } : rules;
+        }
+    }
+
     /// <summary>Whether each request is logged with address, name of the key, status and time.</summary>
     public bool LogsRequests { get; init; }
 

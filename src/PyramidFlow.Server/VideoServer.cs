@@ -27,6 +27,9 @@ public static class VideoServer
         _ = keys.InUse;
         var rules = new ListenRules(options.Host, options.AllowedHosts, options.Proxies);
         var address = rules.Check(keys);
+        var others = new CrossOrigin(options.CrossOrigins);
+        others.Check(keys);
+        options.Webhooks.CheckHosts();
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         var log = new ServerLog();
         log.Configure(builder.Logging, logging);
@@ -41,23 +44,13 @@ public static class VideoServer
             var connections = kestrel.ApplicationServices.GetRequiredService<ConnectionLimits>();
             kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
-        builder.Services.AddTeam(options).AddQueue(options).AddJobs().AddSingleton(rules).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
+        builder.Services.AddTeam(options).AddQueue(options).AddJobs().AddSingleton(rules).AddSingleton(others).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
+        builder.Services.AddWebhooks(options.Webhooks);
         if (options.RunsWorker)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
-        builder.Services.AddOpenApi("v1", document => document
-            .AddDocumentTransformer((api, _, _) =>
-            {
-                (api.Info.Title, api.Info.Version) = ("PyramidFlow", "1");
-                return Task.CompletedTask;
-            })
-            .AddSchemaTransformer((schema, context, _) =>
-            {
-                CreateVideo.AddSettings(schema, context.JsonTypeInfo.Type);
-                return Task.CompletedTask;
-            }));
-        builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower);
-        builder.Services.AddPage().AddCompression();
+        builder.Services.AddApiDocument();
+        builder.Services.AddPage().AddCompression().AddCors();
         Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
         var app = builder.Build();
         app.Lifetime.ApplicationStarted.Register(() => log.HasStarted = true);
@@ -68,6 +61,7 @@ public static class VideoServer
 
     private static void Map(WebApplication app, bool logsRequests)
     {
+        app.UseRequestIds();
         app.Use(ConnectionLimits.AnswerAsync);
         app.UseForwardedHeaders();
         if (logsRequests)
@@ -78,11 +72,14 @@ public static class VideoServer
         app.UseCompression();
         app.UseStaticFiles(new StaticFileOptions { FileProvider = new ManifestEmbeddedFileProvider(typeof(VideoServer).Assembly, "wwwroot") });
         app.UseRouting();
+        app.Services.GetRequiredService<CrossOrigin>().Use(app);
         app.UseAccess();
         app.UseRateLimiter();
         app.UseAntiforgery();
         app.MapHealth();
         app.MapVideos();
+        app.MapImages();
+        app.MapWebhooks();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -185,6 +182,13 @@ internal static class ServerServices
         .AddSingleton<VideoMaker>()
         .AddHostedService<VideoWorker>()
         .AddHostedService<WorkerPresence>();
+
+    /// <summary>Adds the announcements of ended videos; without a listed host none is sent.</summary>
+    public static IServiceCollection AddWebhooks(this IServiceCollection services, WebhookRules rules)
+    {
+        services.AddSingleton(rules).AddSingleton<WebhookSecrets>();
+        return !rules.IsOn ? services : services.AddSingleton<WebhookClient>().AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>()).AddHostedService<WebhookSender>();
+    }
 
     /// <summary>Adds the services of REST and the page.</summary>
     public static IServiceCollection AddJobs(this IServiceCollection services) => services

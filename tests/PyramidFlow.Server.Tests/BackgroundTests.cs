@@ -83,7 +83,7 @@ public sealed class BackgroundTests : IDisposable
         var health = new BackgroundHealth();
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? faults.Next(new InvalidCastException("a fault")) : null);
-        using var feed = new JobFeed(flawed, new JobSignals(), new LeaseRules(3, TimeSpan.Zero), health, NullLogger<JobFeed>.Instance);
+        using var feed = new JobFeed(flawed, new JobSignals(), new LeaseRules(3, TimeSpan.Zero), new RetentionRules(), health, NullLogger<JobFeed>.Instance);
 
         await EndureAsync(feed, health, faults);
     }
@@ -108,7 +108,7 @@ public sealed class BackgroundTests : IDisposable
         await using var store = await StoreAsync();
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? ServiceFault.QueueNewer(99, JobSchema.Version) : null);
         var health = new BackgroundHealth();
-        using var feed = new JobFeed(flawed, new JobSignals(), new LeaseRules(3, TimeSpan.Zero), health, NullLogger<JobFeed>.Instance);
+        using var feed = new JobFeed(flawed, new JobSignals(), new LeaseRules(3, TimeSpan.Zero), new RetentionRules(), health, NullLogger<JobFeed>.Instance);
 
         await feed.StartAsync(Cancel);
 

@@ -414,7 +414,7 @@ public sealed class PostgresJobStoreTests(PostgresCluster cluster) : JobStoreTes
         cluster.SkipUnlessThere();
         var dialect = new PostgresDialect(cluster.Connection);
         await using var session = await SqlSession.ReadAsync(dialect, TestContext.Current.CancellationToken);
-        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS requests; DROP TABLE IF EXISTS workers; DROP TABLE IF EXISTS turns; DROP TABLE IF EXISTS days", TestContext.Current.CancellationToken);
+        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS requests; DROP TABLE IF EXISTS workers; DROP TABLE IF EXISTS turns; DROP TABLE IF EXISTS webhooks; DROP TABLE IF EXISTS days", TestContext.Current.CancellationToken);
         return dialect;
     }
 }

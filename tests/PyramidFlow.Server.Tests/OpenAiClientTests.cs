@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
@@ -18,9 +20,16 @@ public sealed class OpenAiClientTests
         Assert.SkipUnless(installed, $"the npm package openai cannot be installed here: {said}");
         var data = folder.File("data", "videos");
         var key = new ApiKeys(data).Add("tester");
-        await using var server = await TestServer.StartAsync(data: data);
+        int port;
+        using (var free = new TcpListener(IPAddress.Loopback, 0))
+        {
+            free.Start();
+            port = ((IPEndPoint)free.LocalEndpoint).Port;
+        }
 
-        var (passed, output) = await RunAsync(folder.Path, "node", "videos.mjs", server.Client.BaseAddress!.ToString().TrimEnd('/'), key);
+        await using var server = await TestServer.StartAsync(options => options with { WebhookHosts = [$"127.0.0.1:{port}"], AllowsPrivateWebhooks = true }, data);
+
+        var (passed, output) = await RunAsync(folder.Path, "node", "videos.mjs", server.Client.BaseAddress!.ToString().TrimEnd('/'), key, $"{port}");
 
         Assert.True(passed, output);
         Assert.Contains("all calls answered", output, StringComparison.Ordinal);

@@ -1,12 +1,14 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
+using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Worker;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -398,6 +400,7 @@ public sealed class SafetyTests : IDisposable
     {
         await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         await server.SubmitAsync(TestServer.Quick);
+        server.Services.GetRequiredService<Telemetry>().Ended("sprites", "completed", TimeSpan.FromSeconds(1));
         var document = await server.GetAsync("/openapi/v1.json");
         var paths = document.GetProperty("paths").EnumerateObject().Select(path => path.Name).ToList();
         var schemas = document.GetProperty("components").GetProperty("schemas");
@@ -407,15 +410,32 @@ public sealed class SafetyTests : IDisposable
             Assert.All(SettingsTable.All.Where(setting => setting.Field is not null), setting => Assert.True(properties.TryGetProperty(setting.Field!, out _), $"{schema} lacks {setting.Field}"));
         }
 
+        // What generators of typed clients need; eng/typed-clients.sh makes some.
+        var operations = document.GetProperty("paths").EnumerateObject().SelectMany(path => path.Value.EnumerateObject()).Select(operation => operation.Value).ToList();
+        string[] names = [.. operations.Select(operation => operation.GetProperty("operationId").GetString()!)];
+        Assert.Equal((names.Length, "3.0"), (names.Distinct().Count(), document.GetProperty("openapi").GetString()![..3]));
+        Assert.All(operations, operation => Assert.True(operation.GetProperty("responses").GetProperty("200").GetProperty("content").EnumerateObject().First().Value.TryGetProperty("schema", out _)));
+        Assert.Equal(["getImageFile"], operations.Where(operation => !operation.TryGetProperty("security", out _)).Select(operation => operation.GetProperty("operationId").GetString()));
+        Assert.Equal("bearer", document.GetProperty("components").GetProperty("securitySchemes").GetProperty("key").GetProperty("scheme").GetString());
+        Assert.Equal(["queued", "in_progress", "completed", "failed"], schemas.GetProperty("VideoObject").GetProperty("properties").GetProperty("status").GetProperty("enum").EnumerateArray().Select(word => word.GetString()));
         Assert.EndsWith("/ProblemObject", document.GetProperty("paths").GetProperty("/v1/videos").GetProperty("post").GetProperty("responses").GetProperty("400").GetProperty("content")
             .GetProperty("application/problem+json").GetProperty("schema").GetProperty("$ref").GetString(), StringComparison.Ordinal);
         Assert.Equal(["message", "type", "code", "param", "reason", "parameters"], schemas.GetProperty("ErrorObject").GetProperty("properties").EnumerateObject().Select(member => member.Name));
         Assert.All((string[])["/v1/videos", "/v1/videos/{id}", "/v1/videos/{id}/content", "/v1/videos/{id}/remix", "/v1/videos/{id}/events", "/v1/videos/{id}/stream", "/v1/models", "/v1/loras"], path => Assert.Contains(path, paths));
         var figures = await server.Client.GetStringAsync("/metrics", Cancel);
         Assert.Contains("pyramidflow_queue_waiting", figures, StringComparison.Ordinal);
+        var families = figures.Split('\n').Where(line => line.StartsWith("# TYPE ", StringComparison.Ordinal)).Select(line => line.Split(' ')[2]).ToHashSet();
+        foreach (var file in new[] { "grafana-dashboard.json", "prometheus-alerts.yaml" })
+        {
+            var asked = Regex.Matches(await File.ReadAllTextAsync(Deployment(file), Cancel), "\\b(?:pyramidflow|http_server|kestrel|dotnet)_[a-z_]+").Select(name => Regex.Replace(name.Value, "_(bucket|count)$", "")).ToHashSet();
+            Assert.True(asked.Count > 2 && asked.IsSubsetOf(families), $"{file} asks for {string.Join(", ", asked.Except(families))}");
+        }
+
         var model = Assert.Single((await server.GetAsync("/v1/models")).GetProperty("data").EnumerateArray());
         Assert.Equal(("sprites", 64), (model.GetProperty("id").GetString(), model.GetProperty("size_multiple").GetInt32()));
     }
+
+    private static string Deployment(string file, [CallerFilePath] string here = "") => Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "deploy", file);
 
     private static Task<HttpResponseMessage> AsAsync(TestServer server, string key, string path, HttpMethod? method = null, string body = "") => server.Client.SendAsync(new HttpRequestMessage(method ?? HttpMethod.Get, path)
     {

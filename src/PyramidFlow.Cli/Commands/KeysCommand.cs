@@ -11,20 +11,21 @@ internal static class KeysCommand
     private const string Name = $"{About.Name} keys";
 
     public static Command Create(CliConsole console) => new ExampledCommand("keys", "Makes, lists and removes the API keys of a server; without any, only this machine may use it.",
-        $"{Name} add alice", $"{Name} remove alice")
+        $"{Name} add alice", $"{Name} limit alice --max-per-day 20", $"{Name} remove alice")
     {
-        Add(console), List(console), Remove(console),
+        Add(console), Limit(), List(console), Remove(console),
     };
 
     private static ExampledCommand Add(CliConsole console)
     {
-        var (name, data) = (NameArgument(), QueueOptions.DataOption());
-        var command = new ExampledCommand("add", "Makes a key and prints it, this once: only its hash is kept.", $"{Name} add alice") { name, data };
+        var (name, data, limits) = (NameArgument(), QueueOptions.DataOption(), new KeyLimitOptions());
+        var command = new ExampledCommand("add", "Makes a key and prints it, this once: only its hash is kept.", $"{Name} add alice", $"{Name} add bob --max-per-day 20 --max-active 3") { name, data };
+        limits.AddTo(command);
         command.SetAction((parsed, _) =>
         {
             try
             {
-                console.Result(Keys(parsed, data).Add(parsed.GetRequiredValue(name)));
+                console.Result(Keys(parsed, data).Add(parsed.GetRequiredValue(name), limits.Read(parsed)));
                 return Task.FromResult(ExitCode.Ok);
             }
             catch (ServiceOptionException e)
@@ -35,14 +36,26 @@ internal static class KeysCommand
         return command;
     }
 
+    private static ExampledCommand Limit()
+    {
+        var (name, data, limits) = (NameArgument(), QueueOptions.DataOption(), new KeyLimitOptions());
+        var command = new ExampledCommand("limit", "Sets the limits of a key at once; those that are left out become those of the server.", $"{Name} limit alice --max-per-day 20", $"{Name} limit alice") { name, data };
+        limits.AddTo(command);
+        command.SetAction((parsed, _) => Keys(parsed, data).Limit(parsed.GetRequiredValue(name), limits.Read(parsed))
+            ? Task.FromResult(ExitCode.Ok)
+            : throw CommandFault.UnknownKey(parsed.GetRequiredValue(name), Name));
+        return command;
+    }
+
     private static ExampledCommand List(CliConsole console)
     {
         var data = QueueOptions.DataOption();
-        var command = new ExampledCommand("list", "Names the keys there are.", $"{Name} list") { data };
+        var command = new ExampledCommand("list", "Names the keys there are, with their limits.", $"{Name} list") { data };
         command.SetAction((parsed, _) =>
         {
-            foreach (var name in Keys(parsed, data).Names)
-                console.Result(name);
+            var keys = Keys(parsed, data);
+            foreach (var name in keys.Names)
+                console.Result(name + KeyLimitOptions.Written(keys.LimitsOf(name)));
             return Task.FromResult(ExitCode.Ok);
         });
         return command;
@@ -61,4 +74,21 @@ internal static class KeysCommand
     private static Argument<string> NameArgument() => new("NAME") { Description = "who the key is for" };
 
     private static ApiKeys Keys(ParseResult parsed, Option<string?> data) => new(QueueOptions.Folder(parsed.GetValue(data)));
+}
+
+/// <summary>The options that limit one key.</summary>
+internal sealed class KeyLimitOptions
+{
+    private const string Active = "--max-active", Day = "--max-per-day", Minute = "--max-per-minute";
+    private readonly Option<int?> active = CliOptions.Whole(Active, "N", "videos of this key that may wait or be made at a time [default: the server's]", 1);
+    private readonly Option<int?> day = CliOptions.Whole(Day, "N", "new videos that this key may ask for in 24 hours [default: the server's]", 1);
+    private readonly Option<int?> minute = CliOptions.Whole(Minute, "N", "new videos that this key may ask for in a minute [default: the server's]", 1);
+
+    public void AddTo(ExampledCommand command) => command.Group("Limits", active, day, minute);
+
+    public KeyLimits Read(ParseResult parsed) => new(parsed.GetValue(active), parsed.GetValue(day), parsed.GetValue(minute));
+
+    /// <summary>Limits as they are typed, after a name; empty for none.</summary>
+    public static string Written(KeyLimits limits) =>
+        string.Concat(new[] { (Active, limits.MaxActive), (Day, limits.MaxPerDay), (Minute, limits.MaxPerMinute) }.Where(each => each.Item2 is not null).Select(each => FormattableString.Invariant($" {each.Item1} {each.Item2}")));
 }

@@ -24,13 +24,16 @@ internal static class ServeCommand
         var port = CliOptions.Whole("--port", "N", $"port to listen on; 0 takes a free one [default: {ServerOptions.DefaultPort}]", 0, ushort.MaxValue);
         var allowed = CliOptions.Text("--allow-host", "NAME,NAME", "names the service answers to, such as those of a proxy in front of it");
         var proxies = CliOptions.Text("--proxy", "ADDRESS,ADDRESS", "proxies in front of it, as addresses or networks: what they say of visitors (X-Forwarded-For, -Proto, -Host) is believed");
+        var origins = CliOptions.Text("--cors-origin", "ORIGIN,ORIGIN", "origins whose pages may use REST, such as https://app.example, or '*' for all; keys are needed as from anywhere [default: none]");
+        var webhooks = CliOptions.Text("--webhook-host", "HOST,HOST", "hosts where requests may have the end of their video announced, such as hooks.example, hooks.example:8443, *.example or '*' [default: none]");
+        var privateWebhooks = CliOptions.Flag("--webhook-private", "webhooks may go to addresses of this machine and of private networks, and by http");
         var noWorker = CliOptions.Flag("--no-worker", "make no videos here: leave them to workers");
         var accessLog = CliOptions.Flag("--access-log", "write a line for each request: address, name of the key, method, path, status and time");
         var (queue, limits, model) = (new QueueOptions(), new LimitOptions(), new ModelOptions(takesRuns: false));
         var command = new ExampledCommand("serve", "Serves the web page and the REST service, and makes the videos asked for.",
             $"{About.Name} serve",
             $"{About.Name} serve --host 0.0.0.0 --data /srv/videos --keep-days 30",
-            $"{About.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, noWorker, accessLog };
+            $"{About.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, origins, webhooks, privateWebhooks, noWorker, accessLog };
         queue.AddTo(command);
         limits.AddTo(command);
         model.AddTo(command);
@@ -49,6 +52,9 @@ internal static class ServeCommand
                     Port = parsed.GetValue(port) ?? options.Port,
                     AllowedHosts = Listed(parsed.GetValue(allowed)),
                     Proxies = Listed(parsed.GetValue(proxies)),
+                    CrossOrigins = Listed(parsed.GetValue(origins)),
+                    WebhookHosts = Listed(parsed.GetValue(webhooks)),
+                    AllowsPrivateWebhooks = parsed.GetValue(privateWebhooks),
                     LogsRequests = parsed.GetValue(accessLog),
                     RunsWorker = !parsed.GetValue(noWorker),
                 };

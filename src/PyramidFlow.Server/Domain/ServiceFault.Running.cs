@@ -30,6 +30,18 @@ internal static partial class ServiceFault
     public static ServiceOptionException ProxyInvalid(string proxy) =>
         new("proxy_invalid", $"'{proxy}' is no address of a proxy: use one such as 127.0.0.1, or a network such as 10.0.0.0/8", ("proxy", proxy));
 
+    public static ServiceOptionException OriginInvalid(string origin) =>
+        new("origin_invalid", $"'{origin}' is no origin of pages: write such as https://app.example or http://localhost:5173, without a path", ("origin", origin));
+
+    public static ServiceOptionException OriginsWithoutKey() =>
+        new("origins_without_key", "--cors-origin '*' lets every page of the web use this service, and there is no API key yet: make one with 'pyramidflow keys add NAME', or name the origins");
+
+    public static ServiceOptionException WebhookHostInvalid(string host) =>
+        new("webhook_host_invalid", $"'{host}' is no host of webhooks: write such as hooks.example, hooks.example:8443, *.example or *", ("host", host));
+
+    public static ServiceException WebhookSecretDamaged(string file) =>
+        new("webhook_secret_damaged", $"{file} is damaged: delete it, and give receivers of webhooks their new secrets", null, ("file", file));
+
     // Keys.
 
     public static ServiceOptionException KeyNameInvalid(string name) =>

@@ -208,7 +208,8 @@ internal static partial class ServiceFault
 
     public static JobException SizeOdd() => new(JobFaultKind.Invalid, "size_odd", "width and height must be even") { Field = "size" };
 
-    public static JobException CountNotOne() => new(JobFaultKind.Invalid, "count_not_one", "n is 1: a request asks for one video, so send one for each") { Field = "n" };
+    public static JobException CountBeyondLimit(int most) =>
+        new(JobFaultKind.Invalid, "count_beyond_limit", Invariant($"n is a whole number, 1 to {most}: send another request for more"), null, ("least", 1), ("most", most)) { Field = "n" };
 
     // What a video begins with.
 
@@ -220,6 +221,12 @@ internal static partial class ServiceFault
 
     public static JobException NoVideoToContinue() =>
         new(JobFaultKind.Invalid, "input_missing", "there is no video to go on from: send its id as {\"video\": {\"id\": ...}}, or a file as video") { Field = Video };
+
+    public static JobException NoVideoToEdit() =>
+        new(JobFaultKind.Invalid, "input_missing", "there is no video to edit: send the id of one as {\"video\": {\"id\": ...}}") { Field = Video };
+
+    public static JobException EditOfFile() =>
+        new(JobFaultKind.Invalid, "edit_of_file", "only videos of this service can be edited: send the id of one as {\"video\": {\"id\": ...}}, or go on from the file at /v1/videos/extensions") { Field = Video };
 
     public static JobException NoInput() =>
         new(JobFaultKind.Invalid, "input_missing", "no picture or video came with the request: send it as input_reference") { Field = Input };
@@ -298,6 +305,25 @@ internal static partial class ServiceFault
 
     public static JobException IdempotencyKeyUnreadable(Exception cause) =>
         new(JobFaultKind.Conflict, "idempotency_key_unreadable", "the video of this idempotency key cannot be read: take a new key", cause);
+
+    public static JobException LinkEnded(Exception cause) =>
+        new(JobFaultKind.NotFound, "link_ended", "this link has ended or is incomplete: ask for the picture at /v1/videos/{id}/content?variant=last_frame with a key", cause);
+
+    /// <summary>A picture that could not be made, for the one who waits for it.</summary>
+    public static JobException ImageFailed(VideoJob job) => new(
+        job.Error?.Code switch { VideoError.Invalid => JobFaultKind.Invalid, VideoError.Cancelled => JobFaultKind.NotReady, VideoError.Storage => JobFaultKind.Storage, _ => JobFaultKind.Internal },
+        job.Error?.Reason ?? "image_failed", $"the picture could not be made: {job.Error?.Message}", null, ("error", job.Error?.Message));
+
+    // Webhooks.
+
+    public static JobException WebhooksOff(JobFaultKind kind = JobFaultKind.Invalid) =>
+        new(kind, "webhooks_off", "this service sends no webhooks: leave webhook out, or have it started with --webhook-host") { Field = "webhook" };
+
+    public static JobException WebhookInvalid(bool allowsHttp) =>
+        new(JobFaultKind.Invalid, "webhook_invalid", $"webhook is an address that begins with https://{(allowsHttp ? " or http://" : "")}, without a user, a password and a fragment") { Field = "webhook" };
+
+    public static JobException WebhookHostNotListed(string host) =>
+        new(JobFaultKind.Invalid, "webhook_host_not_listed", $"this service sends no webhooks to {host}: take an address on a host that it lists (--webhook-host)", null, ("host", host)) { Field = "webhook" };
 
     // Models.
 

@@ -18,6 +18,9 @@ public enum VideoInputKind
 /// </param>
 public sealed record VideoInput(VideoInputKind Kind, string? FromJob = null)
 {
+    /// <summary>Number of frames of the video <see cref="FromJob"/> that comes first in the new one; 0 where it is not known before the new one is made.</summary>
+    public int Frames { get; init; }
+
     /// <summary>A sentence for the user on what was uploaded, such as that it may be cut short; it becomes one of <see cref="VideoResult.Warnings"/>. Null is none.</summary>
     public string? Warning { get; init; }
 }

@@ -28,6 +28,9 @@ internal sealed record VideoJob
     /// <summary>Time of completion or failure.</summary>
     public DateTimeOffset? CompletedAt { get; init; }
 
+    /// <summary>Time at which the service removes an ended video; null for never.</summary>
+    public DateTimeOffset? ExpiresAt { get; init; }
+
     /// <summary>Progress of the current attempt; null before the first report.</summary>
     public VideoProgress? Progress { get; init; }
 

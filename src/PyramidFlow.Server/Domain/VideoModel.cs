@@ -15,6 +15,16 @@ public sealed record VideoModel(string Id, string Folder, string? Variant, Pipel
 
     /// <summary>Duration in seconds of the longest clip in the training.</summary>
     public double MaxSeconds => VideoLength.OfLatents(Settings.MaxLatentFrames) / Settings.FramesPerSecond;
+
+    /// <summary>The size of a shape with about as many pixels as the model was trained on.</summary>
+    /// <param name="ratio">Width by height.</param>
+    internal (int Width, int Height) SizeOf(double ratio)
+    {
+        var area = (double)Settings.Width * Settings.Height;
+        return (Side(Math.Sqrt(area * ratio)), Side(Math.Sqrt(area / ratio)));
+
+        int Side(double pixels) => Math.Max(1, (int)Math.Round(pixels / SizeMultiple)) * SizeMultiple;
+    }
 }
 
 /// <summary>A LoRA that users can select.</summary>

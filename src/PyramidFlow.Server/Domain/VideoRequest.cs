@@ -14,6 +14,9 @@ public sealed record VideoRequest : GenerationOptions
     /// <summary>A picture or video to begin with; a prompt may be empty only with one.</summary>
     public VideoInput? Input { get; init; }
 
+    /// <summary>Address where the end of the video is announced; null for none.</summary>
+    public string? Webhook { get; init; }
+
     /// <summary>The video this one was remixed from.</summary>
     public string? RemixedFrom { get; init; }
 }

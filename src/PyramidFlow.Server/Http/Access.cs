@@ -23,7 +23,7 @@ internal static class Access
     public const string SignInPath = "/signin";
 
     private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
-    private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, "/page.css", "/_framework", "/favicon.ico"];
+    private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, "/page.css", "/_framework", "/favicon.ico", ImageEndpoints.Files];
 
     public static IServiceCollection AddAccess(this IServiceCollection services, string dataFolder, ApiKeys keys)
     {
@@ -31,7 +31,7 @@ internal static class Access
         services.AddDataProtection().SetApplicationName("pyramidflow").PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(Path.GetFullPath(dataFolder), "cookie-keys")));
         services.AddAuthentication(Choose)
             .AddPolicyScheme(Choose, null, choice => choice.ForwardDefaultSelector = context =>
-                KeyAuthentication.IsFor(context.Request) ? KeyAuthentication.Name : CookieAuthenticationDefaults.AuthenticationScheme)
+                KeyAuthentication.IsFor(context.Request) || context.RequestServices.GetRequiredService<CrossOrigin>().IsForeign(context.Request) ? KeyAuthentication.Name : CookieAuthenticationDefaults.AuthenticationScheme)
             .AddScheme<AuthenticationSchemeOptions, KeyAuthentication>(KeyAuthentication.Name, null)
             .AddCookie(cookie =>
             {

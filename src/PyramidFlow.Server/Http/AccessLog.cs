@@ -36,3 +36,17 @@ internal sealed partial class AccessLog(RequestDelegate next, ILogger<AccessLog>
     [LoggerMessage(Level = LogLevel.Information, Message = "{Address} {Key} {Method} {Path} {Status} {Milliseconds:F0} ms")]
     private static partial void LogRequest(ILogger log, string address, string key, string method, string path, int status, double milliseconds);
 }
+
+/// <summary>Gives each request an id, which its answer has in <c>x-request-id</c>, where OpenAI's clients look for it, and lines of the log about a fault have too.</summary>
+internal static class RequestIds
+{
+    /// <summary>The header with the id.</summary>
+    public const string Header = "x-request-id";
+
+    public static void UseRequestIds(this WebApplication app) => app.Use((context, next) =>
+    {
+        context.TraceIdentifier = $"req_{Guid.NewGuid():N}";
+        context.Response.Headers[Header] = context.TraceIdentifier;
+        return next(context);
+    });
+}

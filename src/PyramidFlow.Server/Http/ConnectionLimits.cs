@@ -204,7 +204,7 @@ internal static class RateLimits
         var (owner, store, key) = (Owner.From(context.User), context.RequestServices.GetRequiredService<IJobStore>(), context.Request.Headers[idempotencyKey].ToString());
         if (key.Length == 0 || !await store.HasKeyAsync(owner, key, context.RequestAborted).ConfigureAwait(false))
         {
-            var limits = context.RequestServices.GetRequiredService<ServerLimits>();
+            var limits = context.RequestServices.GetRequiredService<ApiKeys>().LimitsOf(owner).Over(context.RequestServices.GetRequiredService<ServerLimits>());
             await store.CheckRequestsAsync(owner, limits.RequestsPerMinute, context.RequestAborted).ConfigureAwait(false);
             await store.CheckDayAsync(owner, limits.VideosPerDay, context.RequestAborted).ConfigureAwait(false);
         }

@@ -16,19 +16,17 @@ internal static class CreateFields
     /// <exception cref="JobException">A field is of another form than it should be.</exception>
     public static VideoRequest Read(RequestFields fields, VideoInputKind? upload, IReadOnlyList<VideoModel> models, string? model = null)
     {
-        if (fields.Whole("n") is not (null or 1))
-            throw ServiceFault.CountNotOne();
-        var request = new VideoRequest { Model = fields.Text("model"), Input = Input(fields, upload) };
+        var request = new VideoRequest { Model = fields.Text("model"), Input = Input(fields, upload), Webhook = fields.Text("webhook") };
         foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null))
             request = fields.Read(setting.Field!, setting, request);
         return WithHabits(request, fields.Read(KnownFields.InferenceSteps, SettingsTable.Find("steps")!, new VideoRequest()).Steps, Settings(models, request.Model ?? model));
     }
 
-    /// <summary>An earlier request with all that a new one says in its place; the prompt and the length are always those of the new one.</summary>
+    /// <summary>An earlier request with all that a new one says in its place; the prompt, the length and the webhook are always those of the new one.</summary>
     /// <param name="asked">The new one, read from its fields; null is what they leave out.</param>
     /// <param name="original">The earlier one, every value filled in.</param>
     public static VideoRequest Over(VideoRequest asked, VideoRequest original) =>
-        SettingsTable.Over(asked, original with { Prompt = null, Schedule = [], Frames = null, Seconds = null }) with { Model = asked.Model ?? original.Model };
+        SettingsTable.Over(asked, original with { Prompt = null, Schedule = [], Frames = null, Seconds = null }) with { Model = asked.Model ?? original.Model, Webhook = asked.Webhook };
 
     // What clients of other services expect: one number of steps, of which later units take fewer as the model does, and one scale that turns guidance off.
     private static VideoRequest WithHabits(VideoRequest request, IReadOnlyList<int>? steps, PipelineSettings? settings)

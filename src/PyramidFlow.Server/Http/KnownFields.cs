@@ -19,6 +19,9 @@ internal enum FieldKind
     /// <summary>An object, or a text that is one as JSON.</summary>
     Object,
 
+    /// <summary>true or false.</summary>
+    Flag,
+
     /// <summary>A picture or video: a data URL, or an object with one.</summary>
     Reference,
 }
@@ -55,15 +58,31 @@ internal sealed class KnownFields
                 [InferenceSteps] = FieldKind.Setting, [Reference] = FieldKind.Reference,
                 ["extend_video_id"] = FieldKind.Text, ["last_frame_of_video_id"] = FieldKind.Text,
                 ["extra_params"] = FieldKind.Object, ["extra_body"] = FieldKind.Object,
+                ["n"] = FieldKind.Number, ["webhook"] = FieldKind.Text,
                 // OpenAI's clients have these in some of their calls; nothing here follows from them.
-                ["user"] = FieldKind.Text, ["quality"] = FieldKind.Text, ["response_format"] = FieldKind.Text, ["n"] = FieldKind.Number,
+                ["user"] = FieldKind.Text, ["quality"] = FieldKind.Text, ["response_format"] = FieldKind.Text,
             })));
 
     /// <summary>Fields of <c>POST /v1/videos/extensions</c>.</summary>
     public static KnownFields Extend { get; } = new(new(Create.kinds) { ["video"] = FieldKind.Object });
 
     /// <summary>Fields of <c>POST /v1/videos/{id}/remix</c>.</summary>
-    public static KnownFields Remix { get; } = new(new() { ["prompt"] = FieldKind.Setting, ["user"] = FieldKind.Text });
+    public static KnownFields Remix { get; } = new(new() { ["prompt"] = FieldKind.Setting, ["user"] = FieldKind.Text, ["webhook"] = FieldKind.Text });
+
+    /// <summary>Fields of <c>POST /v1/videos/edits</c>.</summary>
+    public static KnownFields Edit { get; } = new(new(Remix.kinds) { ["video"] = FieldKind.Object });
+
+    /// <summary>Fields that a picture has no use for.</summary>
+    public static readonly string[] OfVideosOnly = ["num_frames", "seconds", "fps", "prompts", "video_steps", "video_guidance_scale", "frames_per_unit", "history", "webhook"];
+
+    /// <summary>Fields of <c>POST /v1/images/generations</c>: those of a video that a picture has a use for, and those of OpenAI's pictures.</summary>
+    public static KnownFields Image { get; } = new(Create.kinds.Where(kind => kind.Value is not FieldKind.Reference && !kind.Key.EndsWith("_video_id", StringComparison.Ordinal) && !OfVideosOnly.Contains(kind.Key))
+        .Concat(new Dictionary<string, FieldKind>
+        {
+            ["output_format"] = FieldKind.Text, ["background"] = FieldKind.Text, ["stream"] = FieldKind.Flag,
+            // Nothing here follows from these.
+            ["style"] = FieldKind.Text, ["moderation"] = FieldKind.Text, ["safety_identifier"] = FieldKind.Text, ["output_compression"] = FieldKind.Number, ["partial_images"] = FieldKind.Number,
+        }).ToDictionary());
 
     /// <summary>Whether there is a field of this name.</summary>
     public bool Has(string name) => kinds.ContainsKey(name);

@@ -37,7 +37,7 @@ internal sealed record ListenRules(string Host, IReadOnlyList<string> AllowedHos
 /// <c>Sec-Fetch-Site</c>; without it (plain HTTP, older browsers) the origin decides. The origin is <c>null</c> in
 /// forms of pages with the referrer policy <c>no-referrer</c>, which <see cref="SafeHeaders"/> therefore avoids.
 /// </summary>
-internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
+internal sealed class OriginCheck(RequestDelegate next, ListenRules rules, CrossOrigin others)
 {
     public Task InvokeAsync(HttpContext context)
     {
@@ -46,7 +46,7 @@ internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
             return Problems.WriteAsync(context, ServiceFault.HostUnknown(request.Host.Host));
         var reads = HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || HttpMethods.IsOptions(request.Method);
         var opensSocket = request.Headers.Upgrade.Count > 0 || HttpMethods.IsConnect(request.Method);
-        if ((!reads || opensSocket) && !IsFromHere(request))
+        if ((!reads || opensSocket) && !IsFromHere(request) && (opensSocket || !others.Allows(request)))
             return Problems.WriteAsync(context, ServiceFault.OriginForeign());
         return next(context);
     }

@@ -12,7 +12,7 @@ namespace PyramidFlow.Server.Http;
 /// <summary>Converts exceptions to problem details; only unexpected ones are logged as errors.</summary>
 internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> log)
 {
-    private const int SqliteFull = 13, UsualRetrySeconds = 5;
+    private const int SqliteFull = 13, UsualRetrySeconds = 5, LongestClientPause = 60;
 
     public async Task InvokeAsync(HttpContext context)
     {
@@ -32,9 +32,9 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         {
             var fault = Of(e);
             if (fault.Kind == JobFaultKind.Internal)
-                LogUnexpected(log, e, context.Request.Method, context.Request.Path);
+                LogUnexpected(log, e, context.Request.Method, context.Request.Path, context.TraceIdentifier);
             else if (fault.Kind is JobFaultKind.Unavailable or JobFaultKind.Storage)
-                LogUnavailable(log, context.Request.Path, (fault.InnerException as PyramidFlowException ?? e).Message);
+                LogUnavailable(log, context.Request.Path, (fault.InnerException as PyramidFlowException ?? e).Message, context.TraceIdentifier);
             if (context.Response.HasStarted)
                 context.Abort();
             else
@@ -49,6 +49,9 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         context.Response.StatusCode = problem.Status;
         if ((fault.RetryAfterSeconds ?? (fault.Kind is JobFaultKind.TooMany or JobFaultKind.Unavailable ? UsualRetrySeconds : null)) is { } seconds)
             context.Response.Headers.RetryAfter = seconds.ToString(CultureInfo.InvariantCulture);
+        // OpenAI's clients repeat what is refused with 409 or 429 at once, although nothing has changed by then.
+        if (fault.Kind == JobFaultKind.NotReady || fault.RetryAfterSeconds > LongestClientPause)
+            context.Response.Headers["x-should-retry"] = "false";
         context.Response.ContentLength = null;
         if (ProblemPage.IsFor(context.Request))
         {
@@ -88,11 +91,11 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
     [LoggerMessage(Level = LogLevel.Debug, Message = "{Path}: the client went away ({Fault})")]
     private static partial void LogGone(ILogger log, string path, string fault);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "{Method} {Path} failed")]
-    private static partial void LogUnexpected(ILogger log, Exception fault, string method, string path);
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Method} {Path} failed ({RequestId})")]
+    private static partial void LogUnexpected(ILogger log, Exception fault, string method, string path, string requestId);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Path}: {Reason}")]
-    private static partial void LogUnavailable(ILogger log, string path, string reason);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Path}: {Reason} ({RequestId})")]
+    private static partial void LogUnavailable(ILogger log, string path, string reason, string requestId);
 }
 
 /// <summary>The reason of a refusal: problem details of RFC 9457, repeated in the form that OpenAI's clients read.</summary>

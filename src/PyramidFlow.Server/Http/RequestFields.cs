@@ -31,6 +31,16 @@ internal sealed class RequestFields(KnownFields known)
     /// <summary>A text.</summary>
     public string? Text(string name) => values.TryGetValue(name, out var value) ? value.GetString() : null;
 
+    /// <summary>Whether a flag is set.</summary>
+    public bool IsTrue(string name) => values.TryGetValue(name, out var value) && (value.ValueKind == JsonValueKind.True || (value.ValueKind == JsonValueKind.String && value.GetString() == "true"));
+
+    /// <summary>Leaves a field out that holds a word for the default.</summary>
+    public void LeaveOut(string name, string word)
+    {
+        if (values.TryGetValue(name, out var value) && value.ValueKind == JsonValueKind.String && value.GetString() == word)
+            values.Remove(name);
+    }
+
     /// <summary>A whole number.</summary>
     public int? Whole(string name) => Parsed<int>(name, "a whole number, such as 9", text => PlainNumber.TryWhole(text, out var value) && value is >= int.MinValue and <= int.MaxValue ? (int)value : null);
 
@@ -88,6 +98,8 @@ internal sealed class RequestFields(KnownFields known)
             (_, JsonValueKind.Null) or (FieldKind.Setting, _) => (true, ""),
             (FieldKind.Text, var given) => (given == JsonValueKind.String, "a text in quotes"),
             (FieldKind.Number, var given) => (given is JsonValueKind.Number or JsonValueKind.String, "a number"),
+            // In a form it is a text.
+            (FieldKind.Flag, var given) => (given is JsonValueKind.True or JsonValueKind.False || (given == JsonValueKind.String && value.GetString() is "true" or "false"), "true or false"),
             (FieldKind.Object, var given) => (given is JsonValueKind.Object or JsonValueKind.String, "an object"),
             (_, JsonValueKind.Object) => (IsReference(value), "a data URL, or an object with one as image_url"),
             (_, var given) => (given == JsonValueKind.String, "a data URL, or an object with one as image_url"),
@@ -135,5 +147,6 @@ internal sealed class RequestFields(KnownFields known)
         _ => value.GetRawText(),
     };
 
-    private static string Short(string text) => StrictText.OneLine(text, LongestShown);
+    /// <summary>The beginning of a text, in one line.</summary>
+    public static string Short(string text) => StrictText.OneLine(text, LongestShown);
 }

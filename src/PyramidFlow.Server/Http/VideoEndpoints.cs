@@ -9,33 +9,36 @@ namespace PyramidFlow.Server.Http;
 /// <summary>Endpoints for videos and models in the form of OpenAI's API.</summary>
 internal static class VideoEndpoints
 {
-    private const string IdempotencyKey = "Idempotency-Key";
-    private const int KeyLength = 200;
+    /// <summary>The header by which a request is known when it is repeated.</summary>
+    public const string IdempotencyKey = "Idempotency-Key";
+    private const int KeyLength = 200, MostAtOnce = 10;
 
     // All GET endpoints answer HEAD as well.
     private static readonly string[] Read = ["GET", "HEAD"];
 
     public static void MapVideos(this IEndpointRouteBuilder routes)
     {
-        var videos = routes.MapGroup("/v1/videos").WithTags("videos").Refuses(400, 404);
-        videos.MapPost("", CreateAsync).WithSummary("Requests a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
+        var videos = routes.MapGroup("/v1/videos").WithTags("videos").Refuses(400, 401, 404);
+        videos.MapPost("", CreateAsync).WithName("createVideo").WithSummary("Requests a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
             .Refuses(413, 415, 429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapMethods("", Read, ListAsync).WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
-        videos.MapMethods("/{id}", Read, GetAsync).WithSummary("Returns a video and its state").Produces<VideoObject>();
-        videos.MapDelete("/{id}", DeleteAsync).WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
-        videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
-        videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
+        videos.MapMethods("", Read, ListAsync).WithName("listVideos").WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
+        videos.MapMethods("/{id}", Read, GetAsync).WithName("getVideo").WithSummary("Returns a video and its state").Produces<VideoObject>();
+        videos.MapDelete("/{id}", DeleteAsync).WithName("deleteVideo").WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
+        videos.MapPost("/{id}/cancel", CancelAsync).WithName("cancelVideo").WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
+        videos.MapPost("/{id}/remix", RemixAsync).WithName("remixVideo").WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
             .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapPost("/extensions", ExtendAsync).WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
+        videos.MapPost("/edits", EditAsync).WithName("editVideo").WithSummary("Remixes a video of this service: {prompt, video: {id}}").Accepts<EditVideo>("multipart/form-data", "application/json")
             .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").Refuses(409);
-        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithSummary("Streams progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
-        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Produces(200, contentType: "video/mp4").Refuses(409);
+        videos.MapPost("/extensions", ExtendAsync).WithName("extendVideo").WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
+            .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
+        videos.MapMethods("/{id}/content", Read, ContentAsync).WithName("getVideoContent").WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Answers("video/mp4", "image/png").Refuses(409);
+        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithName("watchVideo").WithSummary("Streams progress and previews as server-sent events").Answers("text/event-stream");
+        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithName("streamVideo").WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Answers("video/mp4").Refuses(409);
         routes.MapMethods("/v1/models", Read, (IVideoJobs jobs) => Json(new ListObject<ModelObject>([.. jobs.Models.Select(ModelObject.Of)], false), RestJson.Default.ListObjectModelObject))
-            .WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>();
+            .WithName("listModels").WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>().Refuses(401);
         routes.MapMethods("/v1/loras", Read, (IVideoJobs jobs) => Json(new ListObject<LoraObject>([.. jobs.Loras.Select(lora => new LoraObject(lora.Name, lora.Models))], false), RestJson.Default.ListObjectLoraObject))
-            .WithTags("models").WithSummary("Lists the LoRAs that requests may name, with the models that each fits").Produces<ListObject<LoraObject>>();
-        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().Refuses(404);
+            .WithName("listLoras").WithTags("models").WithSummary("Lists the LoRAs that requests may name, with the models that each fits").Produces<ListObject<LoraObject>>().Refuses(401);
+        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithName("getModel").WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().Refuses(401, 404);
     }
 
     private static async Task<IResult> CreateAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
@@ -43,8 +46,8 @@ internal static class VideoEndpoints
         var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Create, cancellationToken).ConfigureAwait(false);
         await using (upload)
         {
-            var request = CreateFields.Read(fields, upload?.Kind, jobs.Models);
-            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancellationToken).ConfigureAwait(false);
+            var asked = OpenAiNames.Replace(CreateFields.Read(fields, upload?.Kind, jobs.Models), jobs.Models);
+            return await SubmitAsync(context, jobs, fields, asked, upload?.Upload, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -52,18 +55,34 @@ internal static class VideoEndpoints
     {
         var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Remix, cancellationToken).ConfigureAwait(false);
         await using (upload)
+            return await SubmitRemixAsync(id, fields, context, jobs, cancellationToken).ConfigureAwait(false);
+    }
+
+    // What OpenAI calls an edit of a video is a remix here: the same settings and the same seed with another prompt.
+    private static async Task<IResult> EditAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
+    {
+        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Edit, cancellationToken).ConfigureAwait(false);
+        await using (upload)
         {
-            var original = (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
-            var request = original with
-            {
-                Prompt = fields.Text("prompt") ?? "",
-                Schedule = [],
-                Seconds = null,
-                RemixedFrom = id,
-                Input = original.Input is null ? null : original.Input with { FromJob = null },
-            };
-            return await SubmitAsync(context, jobs, fields, request, null, cancellationToken).ConfigureAwait(false);
+            if (upload is not null)
+                throw ServiceFault.EditOfFile();
+            return await SubmitRemixAsync(fields.ReferredId("video") ?? throw ServiceFault.NoVideoToEdit(), fields, context, jobs, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    private static async Task<IResult> SubmitRemixAsync(string id, RequestFields fields, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken)
+    {
+        var original = (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
+        var request = original with
+        {
+            Prompt = fields.Text("prompt") ?? "",
+            Schedule = [],
+            Seconds = null,
+            RemixedFrom = id,
+            Webhook = fields.Text("webhook"),
+            Input = original.Input is null ? null : original.Input with { FromJob = null },
+        };
+        return await SubmitAsync(context, jobs, fields, new AskedRequest(request), null, cancellationToken).ConfigureAwait(false);
     }
 
     private static async Task<IResult> ExtendAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
@@ -73,7 +92,8 @@ internal static class VideoEndpoints
         {
             var id = fields.ReferredId("video");
             var original = id is null ? null : (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
-            var request = CreateFields.Read(fields, upload?.Kind, jobs.Models, original?.Model);
+            var asked = OpenAiNames.Replace(CreateFields.Read(fields, upload?.Kind, jobs.Models, original?.Model), jobs.Models, original?.Model);
+            var request = asked.Request;
             if (original is not null)
             {
                 if (request.Input is not null)
@@ -83,25 +103,48 @@ internal static class VideoEndpoints
 
             if (request.Input?.Kind != VideoInputKind.Video)
                 throw ServiceFault.NoVideoToContinue();
-            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancellationToken).ConfigureAwait(false);
+            return await SubmitAsync(context, jobs, fields, asked with { Request = request }, upload?.Upload, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async Task<IResult> SubmitAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, VideoRequest request, VideoUpload? upload, CancellationToken cancellationToken)
+    private static async Task<IResult> SubmitAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, AskedRequest asked, VideoUpload? upload, CancellationToken cancellationToken)
     {
-        var key = context.Request.Headers[IdempotencyKey].ToString();
+        var made = await SubmitAllAsync(context, jobs, fields, asked, upload, cancellationToken).ConfigureAwait(false);
+        return Json(VideoObject.Of(made[0]) with { Ids = made.Count == 1 ? null : [.. made.Select(job => job.Id)] }, RestJson.Default.VideoObject);
+    }
+
+    /// <summary>Requests <c>n</c> videos, each with the next seed; all of them or none.</summary>
+    public static async Task<IReadOnlyList<VideoJob>> SubmitAllAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, AskedRequest asked, VideoUpload? upload, CancellationToken cancellationToken)
+    {
+        var (owner, key, count) = (Owner.From(context.User), context.Request.Headers[IdempotencyKey].ToString(), fields.Whole("n") ?? 1);
+        if (count is < 1 or > MostAtOnce)
+            throw ServiceFault.CountBeyondLimit(MostAtOnce);
         if (key.Length > KeyLength)
             throw ServiceFault.IdempotencyKeyTooLong(IdempotencyKey, KeyLength);
+        var made = new List<VideoJob>();
         try
         {
-            var job = await jobs.SubmitAsync(Owner.From(context.User), request, upload, key.Length == 0 ? null : key, cancellationToken).ConfigureAwait(false);
-            return Json(VideoObject.Of(job), RestJson.Default.VideoObject);
+            while (made.Count < count)
+            {
+                if (made.Count > 0 && upload is not null)
+                    upload.Content.Position = 0;
+                made.Add(await jobs.SubmitAsync(owner, asked.Numbered(made.Count), upload, key.Length == 0 ? null : made.Count == 0 ? key : $"{key}#{made.Count + 1}", cancellationToken).ConfigureAwait(false));
+            }
         }
-        catch (JobException e) when (e.Field == "steps" && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
+        catch (Exception e)
         {
+            // Not those of an earlier request with this idempotency key.
+            foreach (var job in key.Length == 0 ? made : [])
+                await jobs.DeleteAsync(owner, job.Id, CancellationToken.None).ConfigureAwait(false);
+
             // Both names are one setting; the error must name the one that was sent.
-            throw ServiceFault.Renamed(e, KnownFields.InferenceSteps);
+            if (e is JobException { Field: "steps" } fault && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
+                throw ServiceFault.Renamed(fault, KnownFields.InferenceSteps);
+            throw;
         }
+
+        asked.Warn(context.Response, made[0].Request);
+        return made;
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? limit = null, string? after = null, string? order = null)
@@ -120,12 +163,15 @@ internal static class VideoEndpoints
     private static async Task<IResult> GetAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>
         Json(VideoObject.Of(await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
 
-    private static IResult GetModel(string id, IVideoJobs jobs)
+    private static IResult GetModel(string id, HttpContext context, IVideoJobs jobs)
     {
         var models = jobs.Models;
-        return ModelCatalog.Among(models, id) is { } found
-            ? Json(ModelObject.Of(found), RestJson.Default.ModelObject)
-            : throw ServiceFault.ModelAddressUnknown(models);
+        if (ModelCatalog.Among(models, id) is { } found)
+            return Json(ModelObject.Of(found), RestJson.Default.ModelObject);
+        if (!OpenAiNames.IsModel(id) || models.Count == 0)
+            throw ServiceFault.ModelAddressUnknown(models);
+        new AskedRequest(new VideoRequest()) { Model = id }.Warn(context.Response, new VideoRequest { Model = models[0].Id });
+        return Json(ModelObject.Of(models[0]), RestJson.Default.ModelObject);
     }
 
     private static async Task<IResult> CancelAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>

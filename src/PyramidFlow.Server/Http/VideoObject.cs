@@ -29,6 +29,7 @@ internal sealed record VideoObject
 
     public long? CompletedAt { get; init; }
 
+    /// <summary>When it is removed, in seconds since 1970; null for never.</summary>
     public long? ExpiresAt { get; init; }
 
     public required string Prompt { get; init; }
@@ -36,14 +37,22 @@ internal sealed record VideoObject
     /// <summary>Such as 640x384.</summary>
     public required string Size { get; init; }
 
-    /// <summary>How long it is.</summary>
+    /// <summary>How long it is. An extension counts with what it goes on from; that of a file counts when it is completed.</summary>
     public required string Seconds { get; init; }
 
     public VideoError? Error { get; init; }
 
     public string? RemixedFromVideoId { get; init; }
 
+    /// <summary>Where its end is announced; left out where there is nothing to announce.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Webhook { get; init; }
+
     public int NumFrames { get; init; }
+
+    /// <summary>Ids of all videos of a request with <c>n</c>; null where it asked for one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<string>? Ids { get; init; }
 
     /// <summary>The other settings it is made with, under the names of the request's fields.</summary>
     [JsonExtensionData]
@@ -81,12 +90,14 @@ internal sealed record VideoObject
         Progress = job.Status == VideoStatus.Completed ? 100 : Math.Min(99, (int)(100 * (job.Progress?.Fraction ?? 0))),
         CreatedAt = job.CreatedAt.ToUnixTimeSeconds(),
         CompletedAt = job.CompletedAt?.ToUnixTimeSeconds(),
+        ExpiresAt = job.ExpiresAt?.ToUnixTimeSeconds(),
         Prompt = job.Request.Prompt ?? "",
         Size = job.Request is { Width: { } width, Height: { } height } ? $"{width}x{height}" : "",
-        Seconds = (job.Request.Seconds ?? 0).ToString("0.##", CultureInfo.InvariantCulture),
+        Seconds = SecondsOf(job).ToString("0.##", CultureInfo.InvariantCulture),
         Error = job.Status == VideoStatus.Failed ? job.Error : null,
         RemixedFromVideoId = job.Request.RemixedFrom,
-        NumFrames = job.Result?.Frames ?? job.Request.Frames ?? 0,
+        Webhook = job.Request.Webhook,
+        NumFrames = FramesOf(job),
         Settings = SettingsOf(job.Request),
         QueuePosition = job.QueuePosition,
         SecondsLeft = job.SecondsLeft,
@@ -95,6 +106,13 @@ internal sealed record VideoObject
         ResumedFromUnit = job.Progress?.ResumedFrom + 1,
         Warnings = job.Result?.Warnings is { Count: > 0 } warnings ? warnings : null,
     };
+
+    private static int FramesOf(VideoJob job) => job.Result?.Frames ?? (job.Request.Frames ?? 0) + (job.Request.Input?.Frames ?? 0);
+
+    // The request has the seconds of the new part.
+    private static double SecondsOf(VideoJob job) => job.Request is { Input.Kind: VideoInputKind.Video, Frames: > 0 and var frames, Seconds: { } seconds }
+        ? seconds * FramesOf(job) / frames
+        : job.Request.Seconds ?? 0;
 
     private static Dictionary<string, JsonElement> SettingsOf(VideoRequest request)
     {
@@ -159,6 +177,8 @@ internal sealed record PreviewObject(int Number, string Url);
 [JsonSerializable(typeof(ListObject<ModelObject>))]
 [JsonSerializable(typeof(ModelObject))]
 [JsonSerializable(typeof(ListObject<LoraObject>))]
+[JsonSerializable(typeof(WebhookSecretObject))]
+[JsonSerializable(typeof(ImageList))]
 [JsonSerializable(typeof(DeletedObject))]
 [JsonSerializable(typeof(PreviewObject))]
 [JsonSerializable(typeof(ProblemObject))]

@@ -20,7 +20,7 @@ public sealed class ApiKeys
     private const int OwnerDigits = 16;
     private readonly string path;
     private readonly Lock gate = new();
-    private Known known = new(default, []);
+    private Known known = new(default, [], []);
     private volatile bool wereInUse;
 
     /// <summary>Opens the keys of a data folder.</summary>
@@ -39,19 +39,21 @@ public sealed class ApiKeys
 
     /// <summary>Creates a key.</summary>
     /// <param name="name">Name of the key: letters, digits, <c>-</c>, <c>_</c> and <c>.</c>, at most 64.</param>
+    /// <param name="limits">Its limits; null for those of the service.</param>
     /// <returns>The key; it cannot be retrieved again.</returns>
     /// <exception cref="ServiceOptionException">The name is invalid or taken.</exception>
-    public string Add(string name)
+    public string Add(string name, KeyLimits? limits = null)
     {
         if (name.Length is 0 or > 64 || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
             throw ServiceFault.KeyNameInvalid(name);
-        var keys = new Dictionary<string, string>(Read());
+        var now = ReadAll();
+        var keys = new Dictionary<string, string>(now.OwnerOfHash);
         if (keys.Values.Any(owner => NameOfOwner(owner) == name))
             throw ServiceFault.KeyNameTaken(name);
         var key = Prefix + Convert.ToBase64String(RandomNumberGenerator.GetBytes(32)).Replace('+', '-').Replace('/', '_').TrimEnd('=');
         var hash = Hash(key);
         keys[hash] = name + Joint + hash[..OwnerDigits];
-        Write(keys);
+        Write(keys, With(now.LimitsOfOwner, keys[hash], limits));
         return key;
     }
 
@@ -60,13 +62,30 @@ public sealed class ApiKeys
     /// <returns>Whether the key existed.</returns>
     public bool Remove(string name)
     {
-        var before = Read();
-        var keys = before.Where(key => NameOfOwner(key.Value) != name).ToDictionary();
-        if (keys.Count == before.Count)
+        var before = ReadAll();
+        var keys = before.OwnerOfHash.Where(key => NameOfOwner(key.Value) != name).ToDictionary();
+        if (keys.Count == before.OwnerOfHash.Count)
             return false;
-        Write(keys);
+        Write(keys, before.LimitsOfOwner);
         return true;
     }
+
+    /// <summary>Sets the limits of a key with immediate effect, in place of those that it has.</summary>
+    /// <param name="name">Name of the key.</param>
+    /// <param name="limits">The limits; what is null is that of the service.</param>
+    /// <returns>Whether the key exists.</returns>
+    public bool Limit(string name, KeyLimits limits)
+    {
+        var now = ReadAll();
+        if (now.OwnerOfHash.Values.FirstOrDefault(owner => NameOfOwner(owner) == name) is not { } found)
+            return false;
+        Write(now.OwnerOfHash, With(now.LimitsOfOwner, found, limits));
+        return true;
+    }
+
+    /// <summary>Returns the limits of a key by its name.</summary>
+    public KeyLimits LimitsOf(string name) => ReadAll() is var all && all.OwnerOfHash.Values.FirstOrDefault(owner => NameOfOwner(owner) == name) is { } found
+        ? all.LimitsOfOwner.GetValueOrDefault(found, KeyLimits.None) : KeyLimits.None;
 
     /// <summary>Returns the name of a key; null when the key is unknown.</summary>
     /// <param name="key">What a client sent.</param>
@@ -78,6 +97,9 @@ public sealed class ApiKeys
     /// </summary>
     /// <param name="key">What a client sent.</param>
     internal string? OwnerOf(string key) => Read().GetValueOrDefault(Hash(key));
+
+    /// <summary>Returns the limits of an owner.</summary>
+    internal KeyLimits LimitsOf(Owner owner) => ReadAll().LimitsOfOwner.GetValueOrDefault(owner.Name, KeyLimits.None);
 
     /// <summary>Whether an owner may use the service: the owner's key exists, or no key is needed.</summary>
     internal bool Allows(Owner owner) => !InUse || Read().ContainsValue(owner.Name);
@@ -93,23 +115,40 @@ public sealed class ApiKeys
 
     private static string Hash(string key) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(key)));
 
-    private Dictionary<string, string> Read()
+    private Dictionary<string, string> Read() => ReadAll().OwnerOfHash;
+
+    private Known ReadAll()
     {
         lock (gate)
         {
             var file = new FileInfo(path);
             var stamp = file.Exists ? (file.LastWriteTimeUtc, file.Length) : default;
             if (stamp != known.Stamp)
-                known = new(stamp, file.Exists ? Parse(File.ReadAllBytes(path)) : []);
-            return known.OwnerOfHash;
+                known = file.Exists ? Parse(stamp, File.ReadAllBytes(path)) : new(stamp, [], []);
+            return known;
         }
     }
 
-    private Dictionary<string, string> Parse(byte[] json)
+    // A key without limits is its owner alone, as versions before limits wrote it and read it.
+    private Known Parse((DateTime Written, long Length) stamp, byte[] json)
     {
         try
         {
-            return StrictJson.Deserialize(json, KeysJson.Default.DictionaryStringString);
+            var (owners, limits) = (new Dictionary<string, string>(), new Dictionary<string, KeyLimits>());
+            foreach (var (hash, entry) in StrictJson.Deserialize(json, KeysJson.Default.DictionaryStringJsonElement))
+            {
+                if (entry.ValueKind == JsonValueKind.String)
+                {
+                    owners[hash] = entry.GetString()!;
+                    continue;
+                }
+
+                var limited = StrictJson.Deserialize(entry.GetRawText(), KeysJson.Default.KeyEntry);
+                owners[hash] = limited.Owner ?? throw new MalformedTextException(0, "a key has no owner");
+                limits[limited.Owner] = new KeyLimits(limited.MaxActive, limited.MaxPerDay, limited.MaxPerMinute);
+            }
+
+            return new Known(stamp, owners, limits);
         }
         catch (MalformedTextException e)
         {
@@ -117,22 +156,48 @@ public sealed class ApiKeys
         }
     }
 
-    private void Write(Dictionary<string, string> keys)
+    private static Dictionary<string, KeyLimits> With(Dictionary<string, KeyLimits> all, string owner, KeyLimits? limits) => new(all) { [owner] = limits ?? KeyLimits.None };
+
+    private void Write(Dictionary<string, string> keys, Dictionary<string, KeyLimits> limits)
     {
         VideoFolder.CreatePrivate(Path.GetDirectoryName(path)!);
         var partial = $"{path}.partial-{Environment.ProcessId}";
-        File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(keys, KeysJson.Default.DictionaryStringString));
+        var entries = keys.ToDictionary(key => key.Key, key => limits.GetValueOrDefault(key.Value, KeyLimits.None) is var own && own == KeyLimits.None
+            ? JsonSerializer.SerializeToElement(key.Value, KeysJson.Default.String)
+            : JsonSerializer.SerializeToElement(new KeyEntry(key.Value, own.MaxActive, own.MaxPerDay, own.MaxPerMinute), KeysJson.Default.KeyEntry));
+        File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(entries, KeysJson.Default.DictionaryStringJsonElement));
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(partial, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         File.Move(partial, path, overwrite: true);
         lock (gate)
-            known = new(default, []);
+            known = new(default, [], []);
     }
 
     // The content of the file at a given time stamp and length.
-    private sealed record Known((DateTime Written, long Length) Stamp, Dictionary<string, string> OwnerOfHash);
+    private sealed record Known((DateTime Written, long Length) Stamp, Dictionary<string, string> OwnerOfHash, Dictionary<string, KeyLimits> LimitsOfOwner);
 }
 
-[JsonSourceGenerationOptions(WriteIndented = true)]
-[JsonSerializable(typeof(Dictionary<string, string>))]
+/// <summary>Limits of one key; what is null is that of the service.</summary>
+/// <param name="MaxActive">Maximum number of its videos that wait or are made at a time.</param>
+/// <param name="MaxPerDay">Maximum number of its new videos within 24 hours.</param>
+/// <param name="MaxPerMinute">Maximum number of its new videos in a minute.</param>
+public sealed record KeyLimits(int? MaxActive = null, int? MaxPerDay = null, int? MaxPerMinute = null)
+{
+    /// <summary>Those of the service.</summary>
+    public static KeyLimits None { get; } = new();
+
+    /// <summary>The limits of the service with those of the key in their place.</summary>
+    internal ServerLimits Over(ServerLimits limits) => this == None ? limits : limits with
+    {
+        ActiveJobs = MaxActive ?? limits.ActiveJobs, VideosPerDay = MaxPerDay ?? limits.VideosPerDay, RequestsPerMinute = MaxPerMinute ?? limits.RequestsPerMinute,
+    };
+}
+
+/// <summary>A key with limits in the file.</summary>
+internal sealed record KeyEntry(string Owner, int? MaxActive, int? MaxPerDay, int? MaxPerMinute);
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(Dictionary<string, JsonElement>))]
+[JsonSerializable(typeof(KeyEntry))]
+[JsonSerializable(typeof(string))]
 internal sealed partial class KeysJson : JsonSerializerContext;

@@ -67,8 +67,15 @@ internal static class JobSchema
         CREATE TABLE days (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
         """;
 
+    // The ends of videos that are announced elsewhere.
+    private const string Version5 = """
+        ALTER TABLE videos ADD COLUMN webhook TEXT;
+        CREATE TABLE webhooks (id TEXT PRIMARY KEY, video TEXT NOT NULL, owner TEXT NOT NULL, url TEXT NOT NULL, event TEXT NOT NULL, created BIGINT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, not_before BIGINT NOT NULL DEFAULT 0);
+        CREATE INDEX webhooks_due ON webhooks (not_before);
+        """;
+
     // Each step makes the tables of one version from those of the version before. Steps are only ever added.
-    private static readonly string[] Steps = [Version1, Version2, Version3, Version4];
+    private static readonly string[] Steps = [Version1, Version2, Version3, Version4, Version5];
 
     /// <summary>The version that this program reads and writes.</summary>
     public static long Version => Steps.Length;

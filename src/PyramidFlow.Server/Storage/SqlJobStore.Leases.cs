@@ -158,8 +158,10 @@ internal sealed partial class SqlJobStore
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
         var changed = await session.ExecuteAsync($"UPDATE videos SET {values}, revision = @revision WHERE {where}", cancellationToken, [.. parameters, ("revision", revision)]).ConfigureAwait(false);
-        if (changed > 0)
-            await session.CommitAsync(cancellationToken).ConfigureAwait(false);
+        if (changed == 0)
+            return 0;
+        await AnnounceEndsAsync(session, revision, cancellationToken).ConfigureAwait(false);
+        await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         return changed;
     }
 }

@@ -36,10 +36,10 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
         if (job.MaxPerDay < int.MaxValue && !await CountAsync(session, Days, job.Owner, job.MaxPerDay, cancellationToken).ConfigureAwait(false))
             throw ServiceFault.DayIsFull(job.MaxPerDay, Math.Max(1, await SecondsLeftAsync(session, Days, job.Owner, job.MaxPerDay, cancellationToken).ConfigureAwait(false)));
         var rows = await session.RowsAsync(
-            $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, work, created, idempotency_key, fingerprint, request) "
-            + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
+            $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, webhook, work, created, idempotency_key, fingerprint, request) "
+            + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @webhook, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
             Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model), ("loras", NameColumn.JoinSet(job.Request.Loras?.Select(lora => lora.Path) ?? [])),
-            ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
+            ("webhook", job.Request.Webhook), ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         return (rows[0], true);

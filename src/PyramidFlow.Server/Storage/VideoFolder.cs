@@ -172,7 +172,7 @@ internal sealed class FileCleanup(IJobStore store, VideoFolder folder, Retention
         var ended = (await store.StatesAsync(cancellationToken).ConfigureAwait(false))
             .Where(job => job.Value.CompletedAt is not null)
             .OrderByDescending(job => job.Value.CompletedAt);
-        var (oldest, bytes) = (DateTimeOffset.UtcNow - TimeSpan.FromDays(Math.Min(rules.KeepDays ?? 36500, 36500)), 0L);
+        var (oldest, bytes) = (DateTimeOffset.UtcNow - rules.Age, 0L);
         foreach (var (id, state) in ended)
         {
             bytes += state.Bytes;
@@ -201,4 +201,13 @@ internal sealed class FileCleanup(IJobStore store, VideoFolder folder, Retention
 /// <summary>Age and size up to which videos are kept.</summary>
 /// <param name="KeepDays">Days that videos are kept; null is for ever.</param>
 /// <param name="KeepBytes">Total bytes of all videos, beyond which the oldest are removed; null is no limit.</param>
-internal sealed record RetentionRules(double? KeepDays = null, long? KeepBytes = null);
+internal sealed record RetentionRules(double? KeepDays = null, long? KeepBytes = null)
+{
+    private const double MostDays = 36500;
+
+    /// <summary>How long videos are kept at most.</summary>
+    public TimeSpan Age { get; } = TimeSpan.FromDays(Math.Min(KeepDays ?? MostDays, MostDays));
+
+    /// <summary>When an ended video is removed for its age; null for never.</summary>
+    public DateTimeOffset? End(VideoJob job) => KeepDays is null ? null : job.CompletedAt + Age;
+}

@@ -10,7 +10,7 @@ namespace PyramidFlow.Server.Worker;
 /// Reads changes of the queue once for all watchers of this process and notifies them. Changes by this process arrive
 /// at once, those by other processes within 200 ms.
 /// </summary>
-internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<JobFeed> log)
+internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules rules, RetentionRules retention, BackgroundHealth health, ILogger<JobFeed> log)
     : BackgroundLoop("queue feed", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25), LookForWorkers = TimeSpan.FromSeconds(1);
@@ -36,7 +36,7 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
         return new Subscription(this, watcher);
     }
 
-    /// <summary>Adds the place in the queue to a job.</summary>
+    /// <summary>Adds the place in the queue, or the time of removal, to a job.</summary>
     public async Task<VideoJob> PlaceAsync(VideoJob job, CancellationToken cancellationToken)
     {
         if (job.Status == VideoStatus.Queued)
@@ -47,7 +47,7 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
             waiting[job.Id] = job;
         }
 
-        return queue.Place(job);
+        return Placed(job);
     }
 
     protected override async Task TurnAsync(CancellationToken stoppingToken)
@@ -119,10 +119,12 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
 
     private void Tell(Owner owner, string id, VideoJob? job)
     {
-        var change = new JobChange(id, job is null ? null : queue.Place(job));
+        var change = new JobChange(id, job is null ? null : Placed(job));
         foreach (var watcher in watchers.Keys)
             watcher.Tell(owner, change);
     }
+
+    private VideoJob Placed(VideoJob job) => queue.Place(job) with { ExpiresAt = retention.End(job) };
 
     private sealed class Subscription(JobFeed feed, JobWatcher watcher) : IDisposable
     {

@@ -10,7 +10,8 @@ namespace PyramidFlow.Server.Worker;
 /// <param name="catalog">Finds the model.</param>
 /// <param name="loras">Finds the LoRAs.</param>
 /// <param name="limits">What users may ask for.</param>
-internal sealed class RequestCheck(ModelCatalog catalog, LoraCatalog loras, ServerLimits limits)
+/// <param name="webhooks">Where the end of a video may be announced.</param>
+internal sealed class RequestCheck(ModelCatalog catalog, LoraCatalog loras, ServerLimits limits, WebhookRules webhooks)
 {
     private const int MostGuidance = 100, MostLoraWeight = 100;
 
@@ -20,6 +21,8 @@ internal sealed class RequestCheck(ModelCatalog catalog, LoraCatalog loras, Serv
     {
         var model = catalog.Find(request.Model);
         CheckTexts(request);
+        if (request.Webhook is { } url)
+            webhooks.Check(url);
         CheckNumbers(request);
         CheckLoras(request.Loras ?? [], model);
         var settings = model.Settings;

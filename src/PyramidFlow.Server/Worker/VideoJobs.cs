@@ -20,21 +20,22 @@ internal sealed class VideoJobs(
     public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
     {
         Admit(owner);
+        var own = keys.LimitsOf(owner).Over(limits);
         var job = new NewJob(VideoId.New(), owner, request)
         {
             IdempotencyKey = idempotencyKey,
             Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
-            MaxActive = limits.ActiveJobs,
-            MaxPerDay = limits.VideosPerDay,
+            MaxActive = own.ActiveJobs,
+            MaxPerDay = own.VideosPerDay,
         };
         if (await store.FindByKeyAsync(job, cancellationToken).ConfigureAwait(false) is { } earlier)
             return await feed.PlaceAsync(earlier, cancellationToken).ConfigureAwait(false);
         // Counted before any work: requests that are refused later count too.
-        await store.CountRequestAsync(owner, limits.RequestsPerMinute, cancellationToken).ConfigureAwait(false);
+        await store.CountRequestAsync(owner, own.RequestsPerMinute, cancellationToken).ConfigureAwait(false);
         // The queue counts again when the job is added, because a long upload may lie between.
-        await store.CheckDayAsync(owner, limits.VideosPerDay, cancellationToken).ConfigureAwait(false);
-        var source = await SourceAsync(owner, request, cancellationToken).ConfigureAwait(false);
-        job = job with { Request = check.Complete(request) };
+        await store.CheckDayAsync(owner, own.VideosPerDay, cancellationToken).ConfigureAwait(false);
+        var (source, frames) = await SourceAsync(owner, request, cancellationToken).ConfigureAwait(false);
+        job = job with { Request = check.Complete(frames == 0 ? request : request with { Input = request.Input! with { Frames = frames } }) };
         var isNew = false;
         try
         {
@@ -87,7 +88,7 @@ internal sealed class VideoJobs(
             // The cleanup of files removes them later.
         }
 
-        return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        return await GetAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 
     public async Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
@@ -186,24 +187,24 @@ internal sealed class VideoJobs(
         }
     }
 
-    // The file of another job that is the input of this one.
-    private async Task<string?> SourceAsync(Owner owner, VideoRequest request, CancellationToken cancellationToken)
+    // The file of another job that is the input of this one, and the frames of a video that comes first in the new one.
+    private async Task<(string? Path, int Frames)> SourceAsync(Owner owner, VideoRequest request, CancellationToken cancellationToken)
     {
         if (request.Input is { FromJob: { } from, Kind: var kind })
         {
             var job = await FindAsync(owner, from, cancellationToken).ConfigureAwait(false);
             if (job.Status != VideoStatus.Completed)
                 throw ServiceFault.NotReady(job);
-            return folder.File(job, kind == VideoInputKind.Image ? VideoVariant.LastFrame : VideoVariant.Video);
+            return kind == VideoInputKind.Image ? (folder.File(job, VideoVariant.LastFrame), 0) : (folder.File(job, VideoVariant.Video), job.Result?.Frames ?? 0);
         }
 
         if (request is { Input: not null, RemixedFrom: { } remixed })
         {
             var job = await FindAsync(owner, remixed, cancellationToken).ConfigureAwait(false);
-            return request.Input.Kind == VideoInputKind.Image ? folder.InputPicture(job.Id) : folder.InputVideo(job.Id);
+            return (request.Input.Kind == VideoInputKind.Image ? folder.InputPicture(job.Id) : folder.InputVideo(job.Id), request.Input.Frames);
         }
 
-        return null;
+        return (null, 0);
     }
 
     private void CopyInput(NewJob job, string source)
