@@ -52,6 +52,9 @@ internal sealed record VideoJob
     /// <summary>Whether the video is queued and no worker is running that has its model and its LoRAs.</summary>
     public bool HasNoWorker { get; init; }
 
+    /// <summary>The same for all videos that differ in their seed alone.</summary>
+    public string Group => Request.Group ?? Id;
+
     /// <summary>Whether the video has completed or failed.</summary>
     public bool HasEnded => Status is VideoStatus.Completed or VideoStatus.Failed;
 }

@@ -60,6 +60,7 @@ internal static class VideoEndpoints
                 Schedule = [],
                 Seconds = null,
                 RemixedFrom = id,
+                Group = null,
                 Input = original.Input is null ? null : original.Input with { FromJob = null },
             };
             return await SubmitAsync(context, jobs, fields, request, null, cancellationToken).ConfigureAwait(false);

@@ -53,6 +53,12 @@ internal sealed class Draft
     /// <summary>Whether the seed stays the same from video to video.</summary>
     public bool KeepsSeed { get; set; }
 
+    /// <summary>Greatest <see cref="Count"/>.</summary>
+    public const int MostVideos = 4;
+
+    /// <summary>Videos that are asked for at once, which differ in their seed alone.</summary>
+    public int Count { get; set; } = 1;
+
     /// <summary>Prompts that take over later; they come with reused settings and are not edited here.</summary>
     public IReadOnlyList<PromptChange> Schedule { get; set; } = [];
 

@@ -56,6 +56,10 @@ internal sealed class Studio : IAsyncDisposable
     public VideoJob? Shown => Library.Find(ShownId) ?? Library.Active.FirstOrDefault()
         ?? Library.Ended.FirstOrDefault(job => job.Status == VideoStatus.Completed) ?? Library.Ended.FirstOrDefault();
 
+    /// <summary>The video on the stage and those that differ from it in their seed alone, the first one first; empty where it is the only one.</summary>
+    public IReadOnlyList<VideoJob> Versions => Shown is { } shown
+        && Library.All.Where(job => job.Group == shown.Group && (job.Status != VideoStatus.Failed || job == shown)).Reverse().ToList() is { Count: > 1 } all ? all : [];
+
     /// <summary>Loads user, models and videos.</summary>
     public async Task BeginAsync(CancellationToken cancellationToken)
     {
@@ -90,6 +94,20 @@ internal sealed class Studio : IAsyncDisposable
         ShownId = id;
         Touch();
     }
+
+    /// <summary>Asks for a video like another one, with a new seed.</summary>
+    public Task MoreLikeAsync(VideoJob job) => TryAsync(async () =>
+    {
+        var input = job.Request.Input;
+        Take(await jobs.SubmitAsync(owner, job.Request with
+        {
+            Seed = null,
+            Seconds = null,
+            Group = job.Group,
+            Input = input is null ? null : input with { FromJob = null },
+            RemixedFrom = input is null ? null : job.Id,
+        }));
+    });
 
     /// <summary>Cancels a video.</summary>
     public Task CancelAsync(VideoJob job) => TryAsync(async () =>
@@ -169,10 +187,10 @@ internal sealed class Studio : IAsyncDisposable
 
     private void Touch() => Changed?.Invoke();
 
-    // A running video stays on the stage; the new one is queued beside it.
+    // A running video stays on the stage, and so does the first one of several that are asked for at once; the new one is queued beside it.
     private void Take(VideoJob job)
     {
-        ShownId = Shown is { Status: VideoStatus.InProgress } running ? running.Id : job.Id;
+        ShownId = Shown is { } shown && (shown.Status == VideoStatus.InProgress || (shown.Group == job.Group && !shown.HasEnded)) ? shown.Id : job.Id;
         Library.Put(job.Id, job);
     }
 

@@ -125,20 +125,27 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
     /// <summary>Tells components that it is different.</summary>
     public void Touch() => Changed?.Invoke();
 
+    // The first video chooses a seed where none is kept; the others have those that follow it, and belong to its group.
     private async Task SendAsync(VideoRequest request)
     {
         IsSending = true;
         Touch();
+        VideoJob? first = null;
+        var sent = 0;
         try
         {
-            await using var stream = Draft.Mode == DraftMode.Text ? null : Draft.File?.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes));
-            var job = await jobs.SubmitAsync(owner, request, stream is null ? null : new VideoUpload(stream, Draft.File!.Name));
-            LastSeed = job.Request.Seed;
-            Sent?.Invoke(job);
+            for (var count = Draft.Count; sent < count; sent++)
+            {
+                await using var stream = Draft.Mode == DraftMode.Text ? null : Draft.File?.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes));
+                var job = await jobs.SubmitAsync(owner, first is null ? request : request with { Seed = unchecked(first.Request.Seed + (ulong)sent), Group = first.Id },
+                    stream is null ? null : new VideoUpload(stream, Draft.File!.Name));
+                first ??= job;
+                Sent?.Invoke(job);
+            }
         }
         catch (JobException e)
         {
-            Errors[DraftField.Of(e.Field)] = Sentence.Full(e.Message);
+            Errors[DraftField.Of(e.Field)] = sent == 0 ? Sentence.Full(e.Message) : Sentence.Full(FormattableString.Invariant($"{sent} of {Draft.Count} videos are in the queue, and then {e.Message}"));
         }
         catch (IOException)
         {
@@ -150,6 +157,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         }
         finally
         {
+            LastSeed = first?.Request.Seed ?? LastSeed;
             IsSending = false;
         }
     }
