@@ -81,8 +81,10 @@ public static class VideoServer
         app.UseAccess();
         app.UseRateLimiter();
         app.UseAntiforgery();
+        app.UseWebSockets();
         app.MapHealth();
         app.MapVideos();
+        app.MapLive();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");

@@ -84,6 +84,8 @@ public abstract partial class JobStoreTests
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault_status");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN loras");
+        await ExecuteAsync("ALTER TABLE videos DROP COLUMN live");
+        await ExecuteAsync("ALTER TABLE videos DROP COLUMN favourite");
         await ExecuteAsync("DROP TABLE requests");
         await ExecuteAsync("DROP TABLE workers");
         await ExecuteAsync("DROP TABLE turns");

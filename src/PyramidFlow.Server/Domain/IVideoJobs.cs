@@ -34,6 +34,10 @@ internal interface IVideoJobs
     /// <exception cref="JobException">The owner has no such video.</exception>
     Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
+    /// <summary>Changes a video while it is made, from the next unit on: its prompt, or its end.</summary>
+    /// <exception cref="JobException">The owner has no such video, it is not being made, or the change comes too late.</exception>
+    Task<LiveAnswer> ChangeAsync(Owner owner, string id, LiveChange change, CancellationToken cancellationToken = default);
+
     /// <summary>Stops a video if it is active, and removes it with its files.</summary>
     /// <exception cref="JobException">The owner has no such video.</exception>
     Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken = default);

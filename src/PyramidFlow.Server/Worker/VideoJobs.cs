@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text.Json;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 
@@ -88,6 +89,17 @@ internal sealed class VideoJobs(
         }
 
         return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task<LiveAnswer> ChangeAsync(Owner owner, string id, LiveChange change, CancellationToken cancellationToken)
+    {
+        var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        if (change.Kind == LiveChangeKind.Prompt)
+            check.CheckPrompt(change.Prompt);
+        var live = await store.ChangeLiveAsync(id, change, cancellationToken).ConfigureAwait(false);
+        signals.Changed();
+        var (request, rate) = (job.Request, catalog.Find(job.Request.Model).Settings.FramesPerSecond);
+        return new LiveAnswer(live.Next, ClipChanges.SecondsOf(live.Next, request.FramesPerUnit ?? 1, request.Input?.Kind == VideoInputKind.Video, rate), live);
     }
 
     public async Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)

@@ -82,6 +82,13 @@ internal sealed class FakeVideoJobs : IVideoJobs
     public Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken) =>
         Task.FromResult(known[id] = known[id] with { Status = VideoStatus.Failed, Error = new VideoError(VideoError.Cancelled, "you cancelled it") });
 
+    public Task<LiveAnswer> ChangeAsync(Owner owner, string id, LiveChange change, CancellationToken cancellationToken)
+    {
+        var live = (known[id].Live ?? throw ServiceFault.NotChangeable(known[id])).With(change);
+        known[id] = known[id] with { Live = live };
+        return Task.FromResult(new LiveAnswer(live.Next, live.Next, live));
+    }
+
     public Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
         Deleted.Add(id);

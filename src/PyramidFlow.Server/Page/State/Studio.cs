@@ -117,6 +117,21 @@ internal sealed class Studio : IAsyncDisposable
         Library.Put(job.Id, await jobs.CancelAsync(owner, job.Id));
     });
 
+    /// <summary>Changes a video while it is made.</summary>
+    /// <returns>Whether the change was accepted.</returns>
+    public async Task<bool> ChangeAsync(VideoJob job, LiveChange change)
+    {
+        var isAccepted = false;
+        await TryAsync(async () =>
+        {
+            var answer = await jobs.ChangeAsync(owner, job.Id, change);
+            isAccepted = true;
+            Library.Put(job.Id, (Library.Find(job.Id) ?? job) with { Live = answer.Live });
+            Say(change.Kind == LiveChangeKind.GoOn ? "It goes on to its planned end" : Words.Change(answer.Live.Changes[^1]));
+        });
+        return isAccepted;
+    }
+
     /// <summary>Hides a video. It is deleted permanently with the next one, by <see cref="SettleAsync"/>, or when the page is closed.</summary>
     public async Task DeleteAsync(VideoJob job)
     {

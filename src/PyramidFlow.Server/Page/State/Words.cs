@@ -83,6 +83,14 @@ internal static class Words
         ? Invariant($"Goes on from part {unit + 1} of {units} after an interruption")
         : "All parts were drawn before an interruption";
 
+    /// <summary>Describes a change of a video while it is made.</summary>
+    public static string Change(ClipChange change) => change.Prompt is null
+        ? Invariant($"It ends after part {change.FromUnit}")
+        : Invariant($"From part {change.FromUnit + 1} on: “{change.Prompt}”");
+
+    /// <summary>Describes a prompt that takes over later.</summary>
+    public static string Later(PromptChange change) => Invariant($"From {change.FromSeconds:0.##} s on: “{change.Prompt}”");
+
     /// <summary>Title of a video: its prompt, or a text in its place.</summary>
     public static string Title(VideoJob job) => job.Request.Prompt is { Length: > 0 } prompt ? prompt
         : job.Request.Input?.Kind == VideoInputKind.Video ? "A video gone on from, without words" : "A picture set in motion, without words";
