@@ -85,6 +85,7 @@ public static class VideoServer
         app.MapHealth();
         app.MapVideos();
         app.MapLive();
+        app.MapKeeping();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -194,7 +195,8 @@ internal static class ServerServices
         .AddHostedService(provider => provider.GetRequiredService<JobFeed>())
         .AddSingleton<RequestCheck>()
         .AddSingleton<UploadReader>()
-        .AddSingleton<IVideoJobs, VideoJobs>();
+        .AddSingleton<IVideoJobs, VideoJobs>()
+        .AddSingleton<ShareLinks>();
 }
 
 /// <summary>Logs one line for each event to standard error.</summary>

@@ -2,7 +2,7 @@ using static System.FormattableString;
 
 namespace PyramidFlow.Server.Domain;
 
-/// <content>The errors of changing a video while it is made.</content>
+/// <content>The errors of changing a video while it is made, and of sharing and keeping videos.</content>
 internal static partial class ServiceFault
 {
     public static JobException NotChangeable(VideoJob job) => job.Status switch
@@ -26,6 +26,15 @@ internal static partial class ServiceFault
 
     public static JobException ChangeTooLong(int most) =>
         new(JobFaultKind.TooLarge, "message_too_long", Invariant($"the message is longer than {most >> 10} KiB: shorten it"), null, ("most_bytes", most));
+
+    public static JobException LinkEnded(Exception cause) =>
+        new(JobFaultKind.NotFound, "link_ended", "this link has ended: its time is over, its video was deleted, or it was taken back; ask for a new one", cause);
+
+    public static JobException ShareTimeInvalid(int least, int most) =>
+        new(JobFaultKind.Invalid, "share_time_invalid", Invariant($"expires_in is a whole number of seconds, {least} to {most}"), null, ("least", least), ("most", most)) { Field = "expires_in" };
+
+    public static JobException ArchiveOfNone(int most) =>
+        new(JobFaultKind.Invalid, "archive_of_none", Invariant($"ids names 1 to {most} videos with commas between them"), null, ("most", most)) { Field = "ids" };
 
     public static JobException NoSocket() =>
         new(JobFaultKind.Malformed, "no_websocket", "this address takes WebSockets: connect to it with ws:// or wss://");

@@ -148,6 +148,8 @@
     },
     kept: () => kept(),
     keep: form => kept(form),
+    address: path => path === location.pathname || history.pushState(null, '', path),
+    copy: (text, id) => navigator.clipboard ? navigator.clipboard.writeText(text).catch(() => document.getElementById(id)?.select()) : document.getElementById(id)?.select(),
     // Leaves after the response to the server has been sent.
     leave: () => { setTimeout(() => location.assign('signin?ended')); },
     focus: id => {

@@ -75,7 +75,7 @@ internal sealed class FakeVideoJobs : IVideoJobs
     {
         if (Fault is not null)
             throw Fault;
-        var all = known.Values.OrderByDescending(job => job.CreatedAt).SkipWhile(job => query.After is not null && job.Id != query.After).Skip(query.After is null ? 0 : 1).ToList();
+        var all = known.Values.Where(query.Finds).OrderByDescending(job => job.CreatedAt).SkipWhile(job => query.After is not null && job.Id != query.After).Skip(query.After is null ? 0 : 1).ToList();
         return Task.FromResult(new VideoList([.. all.Take(query.Limit)], all.Count > query.Limit));
     }
 
@@ -88,6 +88,8 @@ internal sealed class FakeVideoJobs : IVideoJobs
         known[id] = known[id] with { Live = live };
         return Task.FromResult(new LiveAnswer(live.Next, live.Next, live));
     }
+
+    public Task<VideoJob> MarkAsync(Owner owner, string id, bool isFavourite, CancellationToken cancellationToken) => Task.FromResult(known[id] = known[id] with { IsFavourite = isFavourite });
 
     public Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
     {

@@ -11,6 +11,7 @@ internal sealed class Studio : IAsyncDisposable
     private readonly IVideoJobs jobs;
     private readonly AuthenticationStateProvider user;
     private readonly KeyWatch keys;
+    private readonly ShareLinks links;
     private Owner owner;
 
     /// <param name="jobs">Access to videos.</param>
@@ -18,9 +19,10 @@ internal sealed class Studio : IAsyncDisposable
     /// <param name="form">The form.</param>
     /// <param name="user">The user of the page.</param>
     /// <param name="keys">Signals the removal of the user's key.</param>
-    public Studio(IVideoJobs jobs, VideoLibrary library, VideoForm form, AuthenticationStateProvider user, KeyWatch keys)
+    /// <param name="links">Makes links to share.</param>
+    public Studio(IVideoJobs jobs, VideoLibrary library, VideoForm form, AuthenticationStateProvider user, KeyWatch keys, ShareLinks links)
     {
-        (this.jobs, Library, Form, this.user, this.keys) = (jobs, library, form, user, keys);
+        (this.jobs, Library, Form, this.user, this.keys, this.links) = (jobs, library, form, user, keys, links);
         form.Changed += Touch;
         form.Sent += Take;
     }
@@ -95,6 +97,49 @@ internal sealed class Studio : IAsyncDisposable
         Touch();
     }
 
+    /// <summary>Opens the video of an address; null is the newest one.</summary>
+    public async Task OpenAsync(string? id)
+    {
+        if (id is not null)
+            await TryAsync(() => Library.OpenAsync(owner, id, default));
+        Show(id);
+    }
+
+    /// <summary>Searches the videos.</summary>
+    public Task SearchAsync(string words, bool onlyFavourites) => TryAsync(() => Library.SearchAsync(words, onlyFavourites, default));
+
+    /// <summary>Searches older videos.</summary>
+    public Task FindMoreAsync() => TryAsync(() => Library.FindMoreAsync(default));
+
+    /// <summary>Marks videos as favourites, or takes the marks off.</summary>
+    public Task MarkAsync(bool isFavourite, params IReadOnlyList<VideoJob> marked) => TryAsync(async () =>
+    {
+        foreach (var job in marked)
+            Library.Put(job.Id, await jobs.MarkAsync(owner, job.Id, isFavourite));
+    });
+
+    /// <summary>Makes a link by which anybody sees a video.</summary>
+    /// <returns>Its address on this server; null where it could not be made.</returns>
+    public async Task<string?> ShareAsync(VideoJob job, TimeSpan time)
+    {
+        string? address = null;
+        await TryAsync(async () => address = ShareLinks.AddressOf(await links.CreateAsync(owner, job.Id, time)));
+        return address;
+    }
+
+    /// <summary>Ids of the videos that are compared on the stage.</summary>
+    public IReadOnlyList<string> ComparedIds { get; private set; } = [];
+
+    /// <summary>The videos that are compared on the stage; empty where none are.</summary>
+    public IReadOnlyList<VideoJob> Compared => [.. ComparedIds.Select(Library.Find).OfType<VideoJob>()];
+
+    /// <summary>Puts videos side by side on the stage; none ends that.</summary>
+    public void Compare(params IReadOnlyList<string> ids)
+    {
+        ComparedIds = ids;
+        Touch();
+    }
+
     /// <summary>Asks for a video like another one, with a new seed.</summary>
     public Task MoreLikeAsync(VideoJob job) => TryAsync(async () =>
     {
@@ -137,6 +182,7 @@ internal sealed class Studio : IAsyncDisposable
     {
         await SettleAsync();
         Deleted = job;
+        ShownId = ShownId == job.Id ? null : ShownId;
         Library.Hide(job.Id);
         Say($"Deleted: {Words.Title(job)}");
     }
@@ -158,7 +204,7 @@ internal sealed class Studio : IAsyncDisposable
             Library.Put(job.Id, null);
         }
 
-        Say(FormattableString.Invariant($"Deleted: {unwanted.Count} that were cancelled or failed"));
+        Say(FormattableString.Invariant($"Deleted: {unwanted.Count} {(unwanted.Count == 1 ? "video" : "videos")}"));
     });
 
     /// <summary>Restores the video deleted last.</summary>

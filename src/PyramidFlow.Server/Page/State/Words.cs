@@ -117,13 +117,14 @@ internal static class VideoLinks
     /// <summary>The live stream.</summary>
     public static string Live(VideoJob job) => $"v1/videos/{job.Id}/stream";
 
-    /// <summary>File name for a download, derived from the prompt.</summary>
-    public static string FileName(VideoJob job)
-    {
-        var words = (job.Request.Prompt ?? "").Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
-        var name = string.Join('-', words.Take(8)).ToLowerInvariant();
-        return string.Create(CultureInfo.InvariantCulture, $"{(name.Length is 0 or > 80 ? "video" : name)}-{job.Request.Seed}.{(job.Result?.Frames == 1 ? "png" : "mp4")}");
-    }
+    /// <summary>File name for a download.</summary>
+    public static string FileName(VideoJob job) => VideoFileName.Of(job);
+
+    /// <summary>The page with the video on its stage.</summary>
+    public static string Page(string? id) => id is null ? "/" : $"/videos/{id}";
+
+    /// <summary>Several videos in one file.</summary>
+    public static string Archive(IEnumerable<string> ids) => $"v1/videos/archive?ids={string.Join(',', ids)}";
 
     private static string Content(VideoJob job, string variant) => $"v1/videos/{job.Id}/content?variant={variant}";
 }
