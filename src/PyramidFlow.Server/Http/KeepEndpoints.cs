@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Worker;
@@ -49,6 +50,8 @@ internal static class KeepEndpoints
             videos.Add(job.Status == VideoStatus.Completed ? job : throw ServiceFault.NotReady(job));
         }
 
+        // The end of an entry is a few bytes, which ZipArchive writes at once however it is called.
+        context.Features.GetRequiredFeature<IHttpBodyControlFeature>().AllowSynchronousIO = true;
         context.Response.ContentType = "application/zip";
         context.Response.Headers.ContentDisposition = "attachment; filename=videos.zip";
         await using var archive = await ZipArchive.CreateAsync(context.Response.Body, ZipArchiveMode.Create, leaveOpen: true, null, cancellationToken).ConfigureAwait(false);

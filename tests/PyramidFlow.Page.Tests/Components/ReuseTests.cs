@@ -94,6 +94,7 @@ public sealed class ReuseTests : PageContext
         Jobs.Move(first.Id, job => job with { Status = VideoStatus.Completed, Result = new VideoResult(49, 1000, 1, []) });
         page.WaitForAssertion(() => Assert.True(Studio.Shown!.HasEnded));
         Press(page, "More like this");
+        page.WaitForAssertion(() => Assert.Equal(4, Jobs.Requests.Count));
         Assert.Equal((null, first.Id, "a small red circle"), (Jobs.Requests[^1].Seed, Jobs.Requests[^1].Group, Jobs.Requests[^1].Prompt));
     }
 

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Forms;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page.State;
@@ -89,6 +90,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
     public void Take(IBrowserFile file)
     {
         Errors.Remove(DraftField.Input);
+        Noted = null;
         var isVideo = file.ContentType.StartsWith("video/", StringComparison.Ordinal);
         if (!isVideo && !file.ContentType.StartsWith("image/", StringComparison.Ordinal))
             Errors[DraftField.Input] = $"“{file.Name}” is neither a picture nor a video: use such as PNG, JPEG or MP4.";
@@ -96,6 +98,43 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
             Errors[DraftField.Input] = $"“{file.Name}” is larger than {most >> 20} MB: make it smaller.";
         else
             (Draft.Mode, Draft.File, Draft.From, Draft.SameInputAs) = (isVideo ? DraftMode.Extend : DraftMode.Image, file, null, null);
+        Touch();
+    }
+
+    /// <summary>Begins with nothing that was chosen.</summary>
+    public void Leave()
+    {
+        (Draft.File, Draft.From, Draft.SameInputAs, Noted) = (null, null, null, null);
+        Touch();
+    }
+
+    /// <summary>How the chosen file was made, where this program made it; null otherwise.</summary>
+    public GenerationNotes? Noted { get; private set; }
+
+    /// <summary>Learns how the chosen file was made.</summary>
+    public async Task ReadNotesAsync()
+    {
+        var file = Draft.File;
+        var notes = file is null ? null : await FileNotes.ReadAsync(file, limits.VideoBytes);
+        if (Draft.File != file || notes == Noted)
+            return;
+        Noted = notes;
+        Touch();
+    }
+
+    /// <summary>Fills it in as it was for the chosen file, which is chosen no more.</summary>
+    public void UseNotes()
+    {
+        if (Noted is not { } notes || Model is null)
+            return;
+        var model = FileNotes.ModelOf(notes, Models);
+        Choose((model ?? Model).Id);
+        Draft.Use(FileNotes.RequestOf(notes, Model, Loras), Model);
+        Noted = null;
+        if (model is null)
+            Errors[DraftField.Model] = $"The model {notes.Model} is not here: {Model.Id} takes its place.";
+        if (Draft.Mode != DraftMode.Text)
+            Errors[DraftField.Input] = $"Choose what it began with: {notes.Image ?? notes.Video ?? notes.Latents}.";
         Touch();
     }
 
