@@ -76,10 +76,13 @@ public static class VideoServer
         app.UseAccess();
         app.UseRateLimiter();
         app.UseAntiforgery();
+        app.UseWebSockets();
         app.MapHealth();
         app.MapVideos();
         app.MapImages();
         app.MapWebhooks();
+        app.MapLive();
+        app.MapKeeping();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -196,7 +199,8 @@ internal static class ServerServices
         .AddHostedService(provider => provider.GetRequiredService<JobFeed>())
         .AddSingleton<RequestCheck>()
         .AddSingleton<UploadReader>()
-        .AddSingleton<IVideoJobs, VideoJobs>();
+        .AddSingleton<IVideoJobs, VideoJobs>()
+        .AddSingleton<ShareLinks>();
 }
 
 /// <summary>Logs one line for each event to standard error.</summary>

@@ -86,6 +86,8 @@ public abstract partial class JobStoreTests
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN loras");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN webhook");
         await ExecuteAsync("DROP TABLE webhooks");
+        await ExecuteAsync("ALTER TABLE videos DROP COLUMN live");
+        await ExecuteAsync("ALTER TABLE videos DROP COLUMN favourite");
         await ExecuteAsync("DROP TABLE requests");
         await ExecuteAsync("DROP TABLE workers");
         await ExecuteAsync("DROP TABLE turns");

@@ -34,6 +34,14 @@ internal interface IVideoJobs
     /// <exception cref="JobException">The owner has no such video.</exception>
     Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
+    /// <summary>Changes a video while it is made, from the next unit on: its prompt, or its end.</summary>
+    /// <exception cref="JobException">The owner has no such video, it is not being made, or the change comes too late.</exception>
+    Task<LiveAnswer> ChangeAsync(Owner owner, string id, LiveChange change, CancellationToken cancellationToken = default);
+
+    /// <summary>Marks a video as a favourite of its owner, or takes the mark off.</summary>
+    /// <exception cref="JobException">The owner has no such video.</exception>
+    Task<VideoJob> MarkAsync(Owner owner, string id, bool isFavourite, CancellationToken cancellationToken = default);
+
     /// <summary>Stops a video if it is active, and removes it with its files.</summary>
     /// <exception cref="JobException">The owner has no such video.</exception>
     Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken = default);
@@ -76,6 +84,20 @@ internal sealed record VideoQuery(int Limit = 20, string? After = null, bool Old
 {
     /// <summary>The greatest limit.</summary>
     public const int Most = 100;
+
+    /// <summary>Words that all stand in the prompts of a listed video, in upper or lower case; empty lists any.</summary>
+    public string Words { get; init; } = "";
+
+    /// <summary>Whether only completed favourites are listed.</summary>
+    public bool OnlyFavourites { get; init; }
+
+    /// <summary>Whether not all videos are listed.</summary>
+    public bool IsSearch => OnlyFavourites || !string.IsNullOrWhiteSpace(Words);
+
+    /// <summary>Whether a video is one of those to list; a search finds completed ones.</summary>
+    public bool Finds(VideoJob job) => !IsSearch || (job.Status == VideoStatus.Completed && (job.IsFavourite || !OnlyFavourites)
+        && Words.Split(' ', StringSplitOptions.RemoveEmptyEntries).All(word => job.Request.Schedule.Select(change => change.Prompt).Append(job.Request.Prompt ?? "")
+            .Any(prompt => prompt.Contains(word, StringComparison.OrdinalIgnoreCase))));
 }
 
 /// <summary>A page of a list of videos.</summary>

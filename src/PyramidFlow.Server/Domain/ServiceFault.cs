@@ -306,9 +306,6 @@ internal static partial class ServiceFault
     public static JobException IdempotencyKeyUnreadable(Exception cause) =>
         new(JobFaultKind.Conflict, "idempotency_key_unreadable", "the video of this idempotency key cannot be read: take a new key", cause);
 
-    public static JobException LinkEnded(Exception cause) =>
-        new(JobFaultKind.NotFound, "link_ended", "this link has ended or is incomplete: ask for the picture at /v1/videos/{id}/content?variant=last_frame with a key", cause);
-
     /// <summary>A picture that could not be made, for the one who waits for it.</summary>
     public static JobException ImageFailed(VideoJob job) => new(
         job.Error?.Code switch { VideoError.Invalid => JobFaultKind.Invalid, VideoError.Cancelled => JobFaultKind.NotReady, VideoError.Storage => JobFaultKind.Storage, _ => JobFaultKind.Internal },

@@ -40,8 +40,14 @@ internal sealed record VideoJob
     /// <summary>The result of a completed video.</summary>
     public VideoResult? Result { get; init; }
 
+    /// <summary>How it can be changed while it is made; null before its first unit has begun, and where several processes make it.</summary>
+    public VideoLive? Live { get; init; }
+
     /// <summary>Number of the current attempt; names of its files contain it.</summary>
     public int Attempt { get; init; }
+
+    /// <summary>Whether its owner has marked it.</summary>
+    public bool IsFavourite { get; init; }
 
     /// <summary>Revision of the last change; revisions grow over all jobs.</summary>
     public long Revision { get; init; }
@@ -54,6 +60,9 @@ internal sealed record VideoJob
 
     /// <summary>Whether the video is queued and no worker is running that has its model and its LoRAs.</summary>
     public bool HasNoWorker { get; init; }
+
+    /// <summary>The same for all videos that differ in their seed alone.</summary>
+    public string Group => Request.Group ?? Id;
 
     /// <summary>Whether the video has completed or failed.</summary>
     public bool HasEnded => Status is VideoStatus.Completed or VideoStatus.Failed;

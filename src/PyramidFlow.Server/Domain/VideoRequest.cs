@@ -19,4 +19,7 @@ public sealed record VideoRequest : GenerationOptions
 
     /// <summary>The video this one was remixed from.</summary>
     public string? RemixedFrom { get; init; }
+
+    /// <summary>The first of the videos that differ from this one in their seed alone; null where this is the first, or the only one.</summary>
+    public string? Group { get; init; }
 }

@@ -23,7 +23,7 @@ internal static class Access
     public const string SignInPath = "/signin";
 
     private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
-    private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, "/page.css", "/_framework", "/favicon.ico", ImageEndpoints.Files];
+    private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, ShareLinks.Path, "/page.css", "/_framework", "/favicon.ico", ImageEndpoints.Files];
 
     public static IServiceCollection AddAccess(this IServiceCollection services, string dataFolder, ApiKeys keys)
     {

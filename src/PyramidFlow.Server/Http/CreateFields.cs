@@ -26,7 +26,7 @@ internal static class CreateFields
     /// <param name="asked">The new one, read from its fields; null is what they leave out.</param>
     /// <param name="original">The earlier one, every value filled in.</param>
     public static VideoRequest Over(VideoRequest asked, VideoRequest original) =>
-        SettingsTable.Over(asked, original with { Prompt = null, Schedule = [], Frames = null, Seconds = null }) with { Model = asked.Model ?? original.Model, Webhook = asked.Webhook };
+        SettingsTable.Over(asked, original with { Prompt = null, Schedule = [], Frames = null, Seconds = null, Group = null }) with { Model = asked.Model ?? original.Model, Webhook = asked.Webhook };
 
     // What clients of other services expect: one number of steps, of which later units take fewer as the model does, and one scale that turns guidance off.
     private static VideoRequest WithHabits(VideoRequest request, IReadOnlyList<int>? steps, PipelineSettings? settings)

@@ -64,7 +64,8 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         await JsonSerializer.SerializeAsync(context.Response.Body, problem, RestJson.Default.ProblemObject, context.RequestAborted).ConfigureAwait(false);
     }
 
-    private static JobException Of(Exception e) => e switch
+    /// <summary>The refusal that an exception becomes.</summary>
+    public static JobException Of(Exception e) => e switch
     {
         JobException fault => fault,
         RequestException fault => ServiceFault.Request(fault, null),

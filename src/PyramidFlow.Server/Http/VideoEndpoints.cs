@@ -79,6 +79,7 @@ internal static class VideoEndpoints
             Schedule = [],
             Seconds = null,
             RemixedFrom = id,
+            Group = null,
             Webhook = fields.Text("webhook"),
             Input = original.Input is null ? null : original.Input with { FromJob = null },
         };

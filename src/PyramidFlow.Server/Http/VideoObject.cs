@@ -181,5 +181,6 @@ internal sealed record PreviewObject(int Number, string Url);
 [JsonSerializable(typeof(ImageList))]
 [JsonSerializable(typeof(DeletedObject))]
 [JsonSerializable(typeof(PreviewObject))]
+[JsonSerializable(typeof(SharedLinkObject))]
 [JsonSerializable(typeof(ProblemObject))]
 internal sealed partial class RestJson : JsonSerializerContext;

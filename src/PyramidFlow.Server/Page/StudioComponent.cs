@@ -62,6 +62,14 @@ internal sealed class PageScript(IJSRuntime browser)
     /// <summary>Stores the form in the browser until sign-out.</summary>
     public ValueTask KeepAsync(string form) => browser.InvokeVoidAsync("pyramidflow.keep", form);
 
+    /// <summary>Writes the address of what is shown, without loading it.</summary>
+    public ValueTask AddressAsync(string path) => browser.InvokeVoidAsync("pyramidflow.address", path);
+
+    /// <summary>Copies a text.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="input">Id of the input that holds it, which is selected where the browser does not copy.</param>
+    public ValueTask CopyAsync(string text, string input) => browser.InvokeVoidAsync("pyramidflow.copy", text, input);
+
     /// <summary>Redirects to the sign-in after the key was removed; this ends the page.</summary>
     public async Task LeaveAsync()
     {

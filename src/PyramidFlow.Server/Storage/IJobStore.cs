@@ -79,7 +79,20 @@ internal interface IJobStore : IAsyncDisposable
     Task<bool> RenewAsync(JobLease lease, VideoProgress? progress, TimeSpan length, CancellationToken cancellationToken);
 
     /// <summary>Completes a job. False: the lease is lost.</summary>
-    Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancellationToken);
+    /// <param name="lease">The lease.</param>
+    /// <param name="result">What it became.</param>
+    /// <param name="cancellationToken">Cancels the change.</param>
+    /// <param name="asMade">The request that makes the video again, where it was changed while it was made; null leaves it.</param>
+    Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancellationToken, VideoRequest? asMade = null);
+
+    /// <summary>
+    /// Begins a unit of a job: changes that were stored before count for it, those that are stored later count for a later one. Null: the lease is lost.
+    /// </summary>
+    Task<VideoLive?> BeginUnitAsync(JobLease lease, int unit, int units, CancellationToken cancellationToken);
+
+    /// <summary>Stores a change of a running job from its next unit on; no unit begins meanwhile.</summary>
+    /// <exception cref="JobException">The job is not running, or the change comes too late.</exception>
+    Task<VideoLive> ChangeLiveAsync(string id, LiveChange change, CancellationToken cancellationToken);
 
     /// <summary>Fails an attempt; with a retry the job is queued again, except after the last attempt. False: the lease is lost.</summary>
     Task<bool> FailAsync(JobLease lease, VideoError error, bool retry, CancellationToken cancellationToken);
@@ -98,6 +111,9 @@ internal interface IJobStore : IAsyncDisposable
 
     /// <summary>Fails all jobs of an owner that have not ended; returns their number.</summary>
     Task<int> CancelAllAsync(Owner owner, VideoError reason, CancellationToken cancellationToken);
+
+    /// <summary>Sets whether a job is a favourite of its owner.</summary>
+    Task MarkAsync(string id, bool isFavourite, CancellationToken cancellationToken);
 
     /// <summary>Removes a job.</summary>
     Task DeleteAsync(string id, CancellationToken cancellationToken);

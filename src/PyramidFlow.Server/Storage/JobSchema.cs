@@ -12,10 +12,10 @@ internal static class JobSchema
     private const string Counters = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)";
 
     /// <summary>Columns that <see cref="JobRow"/> reads, in its order.</summary>
-    public const string Columns = "id, owner, revision, status, attempt, created, started, completed, request, progress, error, result, model, fault";
+    public const string Columns = "id, owner, revision, status, attempt, created, started, completed, request, progress, error, result, model, fault, live, favourite";
 
     /// <summary>Number of <see cref="Columns"/>.</summary>
-    public const int Count = 14;
+    public const int Count = 16;
 
     private const string Version1 = """
         INSERT INTO counters (name, value) VALUES ('revision', 0) ON CONFLICT (name) DO NOTHING;
@@ -74,8 +74,14 @@ internal static class JobSchema
         CREATE INDEX webhooks_due ON webhooks (not_before);
         """;
 
+    // A video can be changed while it is made, and marked by its owner.
+    private const string Version6 = """
+        ALTER TABLE videos ADD COLUMN live TEXT;
+        ALTER TABLE videos ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0;
+        """;
+
     // Each step makes the tables of one version from those of the version before. Steps are only ever added.
-    private static readonly string[] Steps = [Version1, Version2, Version3, Version4, Version5];
+    private static readonly string[] Steps = [Version1, Version2, Version3, Version4, Version5, Version6];
 
     /// <summary>The version that this program reads and writes.</summary>
     public static long Version => Steps.Length;

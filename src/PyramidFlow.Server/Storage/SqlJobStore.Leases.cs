@@ -74,9 +74,10 @@ internal sealed partial class SqlJobStore
             Held, cancellationToken, [.. Identity(lease), ("length", (long)length.TotalMilliseconds), ("progress", text), ("left", progress?.SecondsLeft)]).ConfigureAwait(false) == 1;
     }
 
-    public async Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancellationToken) =>
-        await ChangeAsync($"status = '{Completed}', completed = {dialect.Now}, result = @result, bytes = @bytes, seconds = @seconds, {NoLease}", Held, cancellationToken,
-            [.. Identity(lease), ("result", JsonSerializer.Serialize(result, StoreJson.Default.VideoResult)), ("bytes", result.Bytes), ("seconds", result.Seconds)]).ConfigureAwait(false) == 1;
+    public async Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancellationToken, VideoRequest? asMade = null) =>
+        await ChangeAsync($"status = '{Completed}', completed = {dialect.Now}, result = @result, bytes = @bytes, seconds = @seconds, request = COALESCE(@request, request), work = COALESCE(@work, work), {NoLease}", Held, cancellationToken,
+            [.. Identity(lease), ("result", JsonSerializer.Serialize(result, StoreJson.Default.VideoResult)), ("bytes", result.Bytes), ("seconds", result.Seconds),
+                ("request", asMade is null ? null : JsonSerializer.Serialize(asMade, StoreJson.Default.VideoRequest)), ("work", asMade is null ? null : RequestWork.Estimate(asMade))]).ConfigureAwait(false) == 1;
 
     public async Task<bool> FailAsync(JobLease lease, VideoError error, bool retry, CancellationToken cancellationToken)
     {
@@ -111,8 +112,11 @@ internal sealed partial class SqlJobStore
         ChangeAsync($"status = '{Failed}', completed = {dialect.Now}, error = @error, {NoLease}", $"owner = @owner AND status IN ('{Queued}', '{InProgress}')", cancellationToken,
             ("owner", owner.Name), ("error", Json(reason)));
 
+    public Task MarkAsync(string id, bool isFavourite, CancellationToken cancellationToken) =>
+        ChangeAsync("favourite = @favourite", $"id = @id AND status <> '{Deleted}'", cancellationToken, ("id", id), ("favourite", isFavourite ? 1 : 0));
+
     public Task DeleteAsync(string id, CancellationToken cancellationToken) =>
-        ChangeAsync($"status = '{Deleted}', completed = {dialect.Now}, idempotency_key = NULL, request = '{{}}', progress = NULL, error = NULL, result = NULL, fault = NULL, {NoLease}",
+        ChangeAsync($"status = '{Deleted}', completed = {dialect.Now}, idempotency_key = NULL, request = '{{}}', progress = NULL, error = NULL, result = NULL, fault = NULL, live = NULL, {NoLease}",
             $"id = @id AND status <> '{Deleted}'", cancellationToken, ("id", id));
 
     public async Task PurgeAsync(TimeSpan age, CancellationToken cancellationToken)

@@ -130,6 +130,19 @@ internal static class JobRow
         return new StoredState(VideoStatus.Failed, 0, null, 0) { IsUnreadable = true };
     }
 
+    /// <summary>Reads a first column that holds how a video can be changed while it is made; null for NULL and for what cannot be read.</summary>
+    public static VideoLive? Live(DbDataReader row)
+    {
+        try
+        {
+            return Json(row, 0, "live", StoreJson.Default.VideoLive);
+        }
+        catch (MalformedTextException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Returns a text; empty for NULL.</summary>
     public static string Text(DbDataReader row, int column) => row.IsDBNull(column) ? "" : row.GetString(column);
 
@@ -156,6 +169,8 @@ internal static class JobRow
             Progress = Json(row, 9, "progress", StoreJson.Default.VideoProgress),
             Error = Json(row, 10, "error", StoreJson.Default.VideoError),
             Result = Json(row, 11, "result", StoreJson.Default.VideoResult),
+            Live = Json(row, 14, "live", StoreJson.Default.VideoLive),
+            IsFavourite = row.GetInt32(15) != 0,
         };
     }
 
@@ -235,4 +250,5 @@ internal static class RequestWork
 [JsonSerializable(typeof(VideoProgress))]
 [JsonSerializable(typeof(VideoError))]
 [JsonSerializable(typeof(VideoResult))]
+[JsonSerializable(typeof(VideoLive))]
 internal sealed partial class StoreJson : JsonSerializerContext;

@@ -28,7 +28,6 @@ internal sealed class RequestCheck(ModelCatalog catalog, LoraCatalog loras, Serv
         var settings = model.Settings;
         request = request with { Model = model.Id, Seed = request.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue) };
         var resolved = Resolve(request with { Conditioning = Conditioning(request.Input) }, settings);
-        var goesOn = request.Input?.Kind == VideoInputKind.Video;
         var frames = resolved.Options.Frames!.Value;
         if (frames > limits.Frames)
             throw ServiceFault.FramesBeyondLimit(request.Frames is null ? "seconds" : "num_frames", frames, limits.Frames);
@@ -39,8 +38,20 @@ internal sealed class RequestCheck(ModelCatalog catalog, LoraCatalog loras, Serv
             Conditioning = null,
             Loras = request.Loras is { Count: > 0 } ? request.Loras : null,
             // The echo of the job has it, and nothing else: the number of frames is known.
-            Seconds = Math.Round((goesOn ? frames : frames - 1) / settings.FramesPerSecond, 2),
+            Seconds = SecondsOf(request.Input, frames, settings),
         };
+    }
+
+    /// <summary>Seconds that are made, as the echo of a job has them.</summary>
+    public static double SecondsOf(VideoInput? input, int frames, PipelineSettings settings) => Math.Round((input?.Kind == VideoInputKind.Video ? frames : frames - 1) / settings.FramesPerSecond, 2);
+
+    /// <summary>Checks a prompt that takes over while a video is made.</summary>
+    /// <exception cref="JobException">It is empty or too long.</exception>
+    public void CheckPrompt(string? prompt)
+    {
+        if (string.IsNullOrWhiteSpace(prompt))
+            throw ServiceFault.ChangeWithoutPrompt();
+        CheckTexts(new VideoRequest { Prompt = prompt });
     }
 
     private void CheckTexts(VideoRequest request)

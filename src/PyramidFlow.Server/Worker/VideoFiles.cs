@@ -16,10 +16,13 @@ internal sealed class VideoFiles(VideoJob job, VideoFolder folder, LeaseKeeper k
 {
     private readonly int width = job.Request.Width!.Value, height = job.Request.Height!.Value;
     private readonly Spritesheet sheet = new();
-    private IReadOnlyDictionary<string, string> metadata = new Dictionary<string, string>();
+    private GenerationNotes? notes;
     private VideoStreamWriter? live;
     private VideoWriter? video;
     private RgbImage? last;
+
+    /// <summary>The notes of a video that was changed while it was made, from those at its beginning; null where it was not changed.</summary>
+    public Func<GenerationNotes, GenerationNotes?> AsMade { get; init; } = _ => null;
 
     /// <summary>Number of frames so far.</summary>
     public int Frames { get; private set; }
@@ -30,8 +33,8 @@ internal sealed class VideoFiles(VideoJob job, VideoFolder folder, LeaseKeeper k
     /// <summary>Starts the video and its live stream.</summary>
     public void Begin(GenerationNotes notes)
     {
-        metadata = notes.Metadata();
-        var options = new VideoWriterOptions { Fps = notes.Options.FramesPerSecond!.Value, Title = job.Request.Prompt, Metadata = metadata };
+        this.notes = notes;
+        var options = Options(notes);
         video = VideoWriter.Create(folder.Video(job.Id, job.Attempt), width, height, options);
         live = VideoStreamWriter.Create(folder.Live(job.Id, job.Attempt), width, height, options);
     }
@@ -69,11 +72,16 @@ internal sealed class VideoFiles(VideoJob job, VideoFolder folder, LeaseKeeper k
     {
         if (last is null)
             throw new InvalidOperationException("the model made no frame");
+        var asMade = AsMade(notes!);
+        var metadata = (asMade ?? notes!).Metadata();
         PngWriter.Write(folder.LastFrame(job.Id, job.Attempt), last, metadata);
         PngWriter.Write(folder.Thumbnail(job.Id, job.Attempt), sheet.Middle(), metadata);
         PngWriter.Write(folder.Spritesheet(job.Id, job.Attempt), sheet.Whole(), metadata);
         await live!.CompleteAsync(cancellationToken).ConfigureAwait(false);
         await video!.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        // The file was begun with what was planned.
+        if (asMade is not null)
+            await VideoTexts.ReplaceAsync(video.Path, Options(asMade), cancellationToken).ConfigureAwait(false);
     }
 
     public async ValueTask DisposeAsync()
@@ -83,6 +91,8 @@ internal sealed class VideoFiles(VideoJob job, VideoFolder folder, LeaseKeeper k
         if (video is not null)
             await video.DisposeAsync().ConfigureAwait(false);
     }
+
+    private VideoWriterOptions Options(GenerationNotes of) => new() { Fps = of.Options.FramesPerSecond!.Value, Title = job.Request.Prompt, Metadata = of.Metadata() };
 
     private void Show(RgbImage picture)
     {
@@ -97,7 +107,7 @@ internal sealed class Spritesheet
     private const int Most = 16, Columns = 4;
     private readonly List<RgbImage> pictures = [];
     private RgbImage? middle;
-    private int total = 1, next;
+    private int total = 1, next, count;
 
     /// <summary>Sets the expected number of frames.</summary>
     public void Expect(int frames) => total = frames;
@@ -107,20 +117,22 @@ internal sealed class Spritesheet
     /// <param name="frame">The frame.</param>
     public void Add(int number, RgbImage frame)
     {
+        count = number + 1;
         if (middle is null || number == total / 2)
             middle = SmallPicture.Downscale(frame, SmallPicture.ThumbnailSide);
         if (number < next || pictures.Count == Most)
             return;
-        pictures.Add(SmallPicture.Downscale(frame, SmallPicture.SheetSide));
+        pictures.Add(SmallPicture.Downscale(frame, SmallPicture.ThumbnailSide));
         next = Math.Max(number + 1, pictures.Count * total / Most);
     }
 
-    /// <summary>Returns the picture of the middle of the video.</summary>
-    public RgbImage Middle() => middle!;
+    /// <summary>Returns the picture of the middle of the video; of a video that was ended early, the one nearest to it that there is.</summary>
+    public RgbImage Middle() => count > total / 2 ? middle! : pictures[pictures.Count / 2];
 
     /// <summary>Returns all pictures as one; the rest of the last row is black.</summary>
     public RgbImage Whole()
     {
+        var pictures = this.pictures.ConvertAll(picture => SmallPicture.Downscale(picture, SmallPicture.SheetSide));
         var (width, height) = (pictures[0].Width, pictures[0].Height);
         var columns = Math.Min(Columns, pictures.Count);
         var rows = (pictures.Count + Columns - 1) / Columns;

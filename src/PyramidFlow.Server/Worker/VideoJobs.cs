@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text.Json;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 
@@ -10,7 +11,7 @@ namespace PyramidFlow.Server.Worker;
 internal sealed class VideoJobs(
     IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, LoraCatalog loras, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
 {
-    private const int LockAttempts = 20;
+    private const int LockAttempts = 20, SearchedAtOnce = 500;
     private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
 
     public IReadOnlyList<VideoModel> Models => catalog.All();
@@ -65,12 +66,35 @@ internal sealed class VideoJobs(
         Admit(owner);
         if (query.Limit is < 1 or > VideoQuery.Most)
             throw ServiceFault.LimitOutOfRange(VideoQuery.Most);
-        var jobs = await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false)
-            ?? throw ServiceFault.VideoAfterUnknown();
+        var jobs = query.IsSearch
+            ? await SearchAsync(owner, query, cancellationToken).ConfigureAwait(false)
+            : await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
         var placed = new List<VideoJob>();
         foreach (var job in jobs.Take(query.Limit))
             placed.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
         return new VideoList(placed, jobs.Count > query.Limit);
+    }
+
+    // The prompts are read and compared here: databases fold letters other than ASCII in ways of their own, and prompts stand in JSON.
+    private async Task<IReadOnlyList<VideoJob>> SearchAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
+    {
+        var (found, page) = (new List<VideoJob>(), query with { Limit = SearchedAtOnce });
+        while (true)
+        {
+            var jobs = await store.ListAsync(owner, page, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
+            found.AddRange(jobs.Take(page.Limit).Where(query.Finds));
+            if (found.Count > query.Limit || jobs.Count <= page.Limit)
+                return [.. found.Take(query.Limit + 1)];
+            page = page with { After = jobs[page.Limit - 1].Id };
+        }
+    }
+
+    public async Task<VideoJob> MarkAsync(Owner owner, string id, bool isFavourite, CancellationToken cancellationToken)
+    {
+        await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        await store.MarkAsync(id, isFavourite, cancellationToken).ConfigureAwait(false);
+        signals.Changed();
+        return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 
     public async Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken)
@@ -89,6 +113,17 @@ internal sealed class VideoJobs(
         }
 
         return await GetAsync(owner, id, cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task<LiveAnswer> ChangeAsync(Owner owner, string id, LiveChange change, CancellationToken cancellationToken)
+    {
+        var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        if (change.Kind == LiveChangeKind.Prompt)
+            check.CheckPrompt(change.Prompt);
+        var live = await store.ChangeLiveAsync(id, change, cancellationToken).ConfigureAwait(false);
+        signals.Changed();
+        var (request, rate) = (job.Request, catalog.Find(job.Request.Model).Settings.FramesPerSecond);
+        return new LiveAnswer(live.Next, ClipChanges.SecondsOf(live.Next, request.FramesPerUnit ?? 1, request.Input?.Kind == VideoInputKind.Video, rate), live);
     }
 
     public async Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)

@@ -22,9 +22,10 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, Loaded
     /// <summary>Makes it.</summary>
     /// <param name="job">What to make.</param>
     /// <param name="keeper">Takes the progress.</param>
+    /// <param name="director">Gives the changes of the video while it is made; null where there are none.</param>
     /// <returns>What it became; its files are whole and have their names.</returns>
     /// <exception cref="OperationCanceledException">The keeper stopped it.</exception>
-    public async Task<VideoResult> MakeAsync(VideoJob job, LeaseKeeper keeper)
+    public async Task<MadeVideo> MakeAsync(VideoJob job, LeaseKeeper keeper, VideoDirector? director)
     {
         var start = Stopwatch.GetTimestamp();
         var (id, request) = (job.Id, job.Request);
@@ -32,16 +33,27 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, Loaded
         Directory.CreateDirectory(folder.For(id));
         folder.DeleteMade(id);
         var generation = request with { Seconds = null, Loras = used, Conditioning = await ConditioningAsync(request, id, model, keeper.Stop).ConfigureAwait(false) };
-        var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant }) with { ResumeFile = new ResumeFile(folder.Units(id)) { Logger = log } };
+        var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant }) with { ResumeFile = new ResumeFile(folder.Units(id)) { Logger = log }, Director = director };
         var inputs = new ClipInputs(plan, Notes(job, model, plan), model.Settings.FramesPerSecond) { ConditioningFile = InputFile(request, id) };
-        await using var files = new VideoFiles(job, folder, keeper);
+        await using var files = new VideoFiles(job, folder, keeper) { AsMade = notes => AsMade() is { } options ? notes with { Options = options } : null };
         var made = await ClipGenerator.MakeAsync(inputs, Pipeline, files, files, warn: null, keeper.Stop).ConfigureAwait(false);
-        return new VideoResult(made.Frames, folder.BytesOf(id, job.Attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
+        var result = new VideoResult(made.Frames, folder.BytesOf(id, job.Attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
             request.Input?.Warning is { } warning ? [warning, .. made.Warnings] : made.Warnings);
+        return new MadeVideo(result, AsMade() is { } asMade ? AsMadeRequest(request, asMade, model) : null);
+
+        // Null where nothing was changed.
+        GenerationOptions? AsMade() => director is { Changes: { Count: > 0 } changes } ? ClipChanges.AsMade(plan.Clip, changes, model.Settings.FramesPerSecond) : null;
 
         VideoPipeline Pipeline(GenerationPlan ready) => team is null ? loaded.Get(model, files)
             : team.Begin(new TeamJob(model.Id, generation with { Loras = request.Loras }, generation.Conditioning) { Pixels = ready.Clip.Pixels }, () => loaded.Get(model, files));
     }
+
+    private static VideoRequest AsMadeRequest(VideoRequest request, GenerationOptions asMade, VideoModel model) => request with
+    {
+        Schedule = asMade.Schedule,
+        Frames = asMade.Frames,
+        Seconds = RequestCheck.SecondsOf(request.Input, asMade.Frames!.Value, model.Settings),
+    };
 
     // The same that the command line writes. What a video began with has the name under which it is downloaded.
     private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationPlan plan)
@@ -72,6 +84,11 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, Loaded
         _ => null,
     };
 }
+
+/// <summary>A video that was made.</summary>
+/// <param name="Result">What it became.</param>
+/// <param name="AsMade">The request that makes it again, where it was changed while it was made; null is the one of the job.</param>
+internal sealed record MadeVideo(VideoResult Result, VideoRequest? AsMade);
 
 /// <summary>LoRAs as the notes of a video name them. Not thread-safe.</summary>
 internal sealed class NotedLoras

@@ -74,7 +74,7 @@ internal sealed partial class VideoWorker(
         using var activity = telemetry.Activities.StartActivity("make video");
         activity?.SetTag("video.id", job.Id).SetTag("video.attempt", job.Attempt).SetTag("model", job.Job.Request.Model);
         signals.Changed();
-        VideoResult? result = null;
+        MadeVideo? made = null;
         Exception? fault = null;
         ServiceException? broken;
         bool lost;
@@ -84,7 +84,7 @@ internal sealed partial class VideoWorker(
             {
                 // The stop may come while the job is leased.
                 stoppingToken.ThrowIfCancellationRequested();
-                result = await maker.MakeAsync(job.Job, keeper).ConfigureAwait(false);
+                made = await maker.MakeAsync(job.Job, keeper, team is null ? new VideoDirector(store, job, log) : null).ConfigureAwait(false);
             }
             catch (Exception e)
             {
@@ -98,16 +98,16 @@ internal sealed partial class VideoWorker(
         if (isAbandoned)
             return;
         // The user cancelled it or another worker has it: the files are useless.
-        lost = lost || !await EndAsync(job, result, fault, stoppingToken).ConfigureAwait(false);
-        telemetry.Ended(job.Job.Request.Model!, lost ? "lost" : result is null ? "failed" : "completed", Stopwatch.GetElapsedTime(start));
-        activity?.SetStatus(result is null && !lost ? ActivityStatusCode.Error : ActivityStatusCode.Ok);
+        lost = lost || !await EndAsync(job, made, fault, stoppingToken).ConfigureAwait(false);
+        telemetry.Ended(job.Job.Request.Model!, lost ? "lost" : made is null ? "failed" : "completed", Stopwatch.GetElapsedTime(start));
+        activity?.SetStatus(made is null && !lost ? ActivityStatusCode.Error : ActivityStatusCode.Ok);
         if (lost)
         {
             LogLost(log, job.Id);
             folder.DeleteAttempt(job.Id, job.Attempt);
         }
 
-        if (lost || result is null)
+        if (lost || made is null)
             await RemoveUnitsAsync(job).ConfigureAwait(false);
         // A file written after the deletion of the video has created the folder again.
         if (lost)
@@ -118,14 +118,14 @@ internal sealed partial class VideoWorker(
     }
 
     // Returns false when the lease is lost. A completed video survives a short outage of the database.
-    private async Task<bool> EndAsync(JobLease job, VideoResult? result, Exception? fault, CancellationToken stoppingToken)
+    private async Task<bool> EndAsync(JobLease job, MadeVideo? made, Exception? fault, CancellationToken stoppingToken)
     {
         for (var until = DateTime.UtcNow + lease; ;)
         {
             try
             {
-                if (result is not null)
-                    return await CompletedAsync(job, result).ConfigureAwait(false);
+                if (made is not null)
+                    return await CompletedAsync(job, made).ConfigureAwait(false);
                 RemoveAttempt(job);
                 // Faults during the stop count as the stop: ffmpeg also receives the terminal's Ctrl-C.
                 if (stoppingToken.IsCancellationRequested)
@@ -166,11 +166,11 @@ internal sealed partial class VideoWorker(
         }
     }
 
-    private async Task<bool> CompletedAsync(JobLease job, VideoResult result)
+    private async Task<bool> CompletedAsync(JobLease job, MadeVideo made)
     {
-        if (!await store.CompleteAsync(job, result, CancellationToken.None).ConfigureAwait(false))
+        if (!await store.CompleteAsync(job, made.Result, CancellationToken.None, made.AsMade).ConfigureAwait(false))
             return false;
-        LogCompleted(log, job.Id, result.Seconds);
+        LogCompleted(log, job.Id, made.Result.Seconds);
         RemoveInterim(job);
         return true;
     }

@@ -78,6 +78,35 @@
     if (!calm.matches) video.play().catch(() => { /* the browser leaves it to the user */ });
   };
 
+  // Videos side by side have one button to play and one place, which the first of them leads.
+  const together = target => [...target.closest('.together').querySelectorAll('video')];
+  addEventListener('click', ({ target }) => {
+    const button = target.closest?.('.together [data-play]');
+    if (!button) return;
+    const videos = together(button), plays = button.getAttribute('aria-pressed') !== 'true';
+    button.setAttribute('aria-pressed', plays);
+    for (const video of videos) {
+      video.loop = video === videos[0];
+      video.currentTime = videos[0].ended ? 0 : videos[0].currentTime;
+      if (plays) video.play().catch(() => { }); else video.pause();
+    }
+  });
+  addEventListener('input', ({ target }) => {
+    if (!target.matches?.('.together [data-place]')) return;
+    const videos = together(target);
+    for (const video of videos) video.currentTime = target.value * (videos[0].duration || 0);
+  });
+  addEventListener('timeupdate', ({ target }) => {
+    if (!target.closest('.together')) return;
+    const [first, ...others] = together(target);
+    if (target !== first) return;
+    target.closest('.together').querySelector('[data-place]').value = first.currentTime / (first.duration || 1);
+    for (const video of others) {
+      if (Math.abs(video.currentTime - Math.min(first.currentTime, video.duration || 0)) > 0.1) video.currentTime = first.currentTime;
+      if (!first.paused && video.paused && first.currentTime < video.duration) video.play().catch(() => { });
+    }
+  }, true);
+
   // Reads the codec profile of the stream from its avcC box.
   const codecOf = bytes => {
     for (let i = 0; i + 7 < bytes.length; i++)
@@ -119,6 +148,8 @@
     },
     kept: () => kept(),
     keep: form => kept(form),
+    address: path => path === location.pathname || history.pushState(null, '', path),
+    copy: (text, id) => navigator.clipboard ? navigator.clipboard.writeText(text).catch(() => document.getElementById(id)?.select()) : document.getElementById(id)?.select(),
     // Leaves after the response to the server has been sent.
     leave: () => { setTimeout(() => location.assign('signin?ended')); },
     focus: id => {

@@ -30,6 +30,9 @@ public sealed record GenerationPlan
     /// <summary>File from which an interrupted run of the same plan goes on, and that keeps the finished units of this one; null keeps none. For a plan of one clip.</summary>
     public ResumeFile? ResumeFile { get; init; }
 
+    /// <summary>Says how the clip is changed while it is made; null keeps to the plan. For a plan of one clip that one process makes.</summary>
+    internal IClipDirector? Director { get; init; }
+
     /// <summary>Plans a run of one request, with <see cref="GenerationOptions.Count"/> clips, from the configurations of a checkpoint.</summary>
     /// <param name="request">What to make; pixels of its picture or video may be added later (<see cref="WithPixels"/>).</param>
     /// <param name="checkpoint">Folder of the checkpoint; none of its weights are read.</param>

@@ -279,7 +279,7 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
         // Text: every prompt of the schedule, with what guidance steers away from.
         stop.ThrowIfCancellationRequested();
         meter.Begin(GenerationPhase.EncodingText);
-        var texts = prompts.Of(clip, stop);
+        var texts = new DirectedTexts(plan.Director, clip, prompts, prompts.Of(clip, stop));
 
         // Conditioning: a picture, video or latents count as the first unit.
         var channels = models.Transformer.Config.LatentChannels;
@@ -313,6 +313,9 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
         {
             for (var unit = 0; unit < sampling.Units; unit++)
             {
+                // Changes: from each sampled unit on the clip may have another prompt, or end.
+                if (unit >= finished.Count && (unit > 0 || given is null) && !texts.Begin(unit, stop))
+                    break;
                 using var latents = unit < finished.Count ? Finished(unit) : unit == 0 && given is not null ? sampler.Own(given) : Sample(unit);
                 history.Add(latents);
                 keep?.Invoke(item, latents);
@@ -350,15 +353,16 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
             if (sampler.OnlyTakes)
             {
                 meter.Begin(GenerationPhase.Denoising, unit);
-                return sampler.Take(sampling, unit, texts[unit].Prompt.Mask.Rows, meter);
+                return sampler.Take(sampling, unit, texts.Of(unit).Prompt.Mask.Rows, meter);
             }
 
             if (history.Cut is { } frame)
                 history.BeginWith(conditioning.OfPicture(common.Do(() => decoding is DecodingTogether { HasSkipped: true } ? null : output.LastFrame(frame, decoding?.Stopped ?? stop)) ?? Blank()));
             using var own = new ThreadCount(plan.SamplingThreads(clip) ?? threads);
             meter.Begin(GenerationPhase.Denoising, unit);
+            var text = texts.Of(unit);
             models.MakeRoom(models.Transformer);
-            return sampler.Unit(sampling, unit, history.Latents, texts[unit], noise, fallback, common.Guarded<SamplerStep>(meter), stop);
+            return sampler.Unit(sampling, unit, history.Latents, text, noise, fallback, common.Guarded<SamplerStep>(meter), stop);
         }
 
         // Stands for a frame that could not be decoded, in a run that all processes are about to leave.
@@ -421,6 +425,8 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
             throw RequestFault.PlanOfOtherOptions();
         if (plan.Clips.Any(clip => clip.Conditioning is { Kind: not ConditioningKind.Latents } && clip.Pixels is null))
             throw RequestFault.PixelsMissing();
+        if (plan.Director is not null && (plan.Clips.Count != 1 || plan.Placement.Parallel is not null))
+            throw new ArgumentException("a director follows one clip of one process", nameof(plan));
         if (plan.ResumeFile is null)
             return;
         if (plan.Clips.Count != 1)

@@ -21,6 +21,18 @@ public static class MediaMetadata
         return found;
     }
 
+    /// <summary>Reads the texts of a seekable file that stand where this program writes them; null where there are none, or another program has to read them.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged, or ends before its texts do.</exception>
+    internal static IReadOnlyDictionary<string, string>? ReadStart(Stream file)
+    {
+        var start = new byte[PngChunk.Signature.Length];
+        var length = file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
+        file.Position = 0;
+        if (start.AsSpan(0, length).SequenceEqual(PngChunk.Signature))
+            return PngText.Read(file);
+        return start.AsSpan(0, length).StartsWith("GIF8"u8) ? GifComments.Read(file) : Mp4Texts.Read(file);
+    }
+
     // Null if ffprobe has to read the file.
     private static IReadOnlyDictionary<string, string>? ReadFile(string path)
     {
@@ -28,12 +40,7 @@ public static class MediaMetadata
         try
         {
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1 << 16);
-            var start = new byte[PngChunk.Signature.Length];
-            var length = file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
-            file.Position = 0;
-            if (start.AsSpan(0, length).SequenceEqual(PngChunk.Signature))
-                return PngText.Read(file);
-            return start.AsSpan(0, length).StartsWith("GIF8"u8) ? GifComments.Read(file) : Mp4Texts.Read(file);
+            return ReadStart(file);
         }
         catch (Exception e) when (e is IOException or InvalidDataException)
         {

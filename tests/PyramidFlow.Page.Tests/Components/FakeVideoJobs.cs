@@ -75,12 +75,21 @@ internal sealed class FakeVideoJobs : IVideoJobs
     {
         if (Fault is not null)
             throw Fault;
-        var all = known.Values.OrderByDescending(job => job.CreatedAt).SkipWhile(job => query.After is not null && job.Id != query.After).Skip(query.After is null ? 0 : 1).ToList();
+        var all = known.Values.Where(query.Finds).OrderByDescending(job => job.CreatedAt).SkipWhile(job => query.After is not null && job.Id != query.After).Skip(query.After is null ? 0 : 1).ToList();
         return Task.FromResult(new VideoList([.. all.Take(query.Limit)], all.Count > query.Limit));
     }
 
     public Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken) =>
         Task.FromResult(known[id] = known[id] with { Status = VideoStatus.Failed, Error = new VideoError(VideoError.Cancelled, "you cancelled it") });
+
+    public Task<LiveAnswer> ChangeAsync(Owner owner, string id, LiveChange change, CancellationToken cancellationToken)
+    {
+        var live = (known[id].Live ?? throw ServiceFault.NotChangeable(known[id])).With(change);
+        known[id] = known[id] with { Live = live };
+        return Task.FromResult(new LiveAnswer(live.Next, live.Next, live));
+    }
+
+    public Task<VideoJob> MarkAsync(Owner owner, string id, bool isFavourite, CancellationToken cancellationToken) => Task.FromResult(known[id] = known[id] with { IsFavourite = isFavourite });
 
     public Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
     {

@@ -80,6 +80,25 @@ public sealed class ReuseTests : PageContext
     }
 
     [Fact]
+    public void Several_videos_have_seeds_that_follow_one_another_and_belong_together()
+    {
+        var page = Open();
+        page.Find("#prompt").Input("a small red circle");
+        page.FindAll("input[name=count]")[2].Change("on");
+        page.Find("form").Submit();
+        Assert.Equal([null, 1002UL, 1003UL], Jobs.Requests.Select(request => request.Seed));
+        var first = Studio.Shown!;
+        Assert.Equal([null, first.Id, first.Id], Jobs.Requests.Select(request => request.Group));
+        Assert.Equal([1001UL, 1002, 1003], Studio.Versions.Select(job => job.Request.Seed!.Value));
+
+        Jobs.Move(first.Id, job => job with { Status = VideoStatus.Completed, Result = new VideoResult(49, 1000, 1, []) });
+        page.WaitForAssertion(() => Assert.True(Studio.Shown!.HasEnded));
+        Press(page, "More like this");
+        page.WaitForAssertion(() => Assert.Equal(4, Jobs.Requests.Count));
+        Assert.Equal((null, first.Id, "a small red circle"), (Jobs.Requests[^1].Seed, Jobs.Requests[^1].Group, Jobs.Requests[^1].Prompt));
+    }
+
+    [Fact]
     public void A_labelled_setting_that_cannot_be_taken_is_told_beside_its_input()
     {
         var page = Open();

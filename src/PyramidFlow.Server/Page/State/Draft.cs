@@ -53,8 +53,21 @@ internal sealed class Draft
     /// <summary>Whether the seed stays the same from video to video.</summary>
     public bool KeepsSeed { get; set; }
 
-    /// <summary>Prompts that take over later; they come with reused settings and are not edited here.</summary>
-    public IReadOnlyList<PromptChange> Schedule { get; set; } = [];
+    /// <summary>Greatest <see cref="Count"/>.</summary>
+    public const int MostVideos = 4;
+
+    /// <summary>Videos that are asked for at once, which differ in their seed alone.</summary>
+    public int Count { get; set; } = 1;
+
+    /// <summary>Prompts that take over later, by their time.</summary>
+    public List<LaterPrompt> Later { get; private set; } = [];
+
+    /// <summary>The same as a request has them.</summary>
+    public IReadOnlyList<PromptChange> Schedule
+    {
+        get => [.. Later.Select(later => new PromptChange(later.Seconds, later.Prompt.Trim()))];
+        set => Later = [.. value.Select(change => new LaterPrompt { Seconds = change.FromSeconds, Prompt = change.Prompt })];
+    }
 
     /// <summary>The settings whose inputs follow from the table (<see cref="Setting.Label"/>), by name; an empty text is as the model has it.</summary>
     public Dictionary<string, string> Labelled { get; set; } = [];
@@ -105,7 +118,13 @@ internal sealed class Draft
     /// <param name="model">The model it was made with.</param>
     public void Use(VideoJob job, VideoModel model)
     {
-        var request = job.Request;
+        Use(job.Request, model);
+        SameInputAs = job.Request.Input is null ? null : job;
+    }
+
+    /// <summary>Fills in a request; what it begins with is for the user to choose.</summary>
+    public void Use(VideoRequest request, VideoModel model)
+    {
         Use(model);
         (Prompt, NegativePrompt, Schedule) = (request.Prompt ?? "", request.NegativePrompt ?? "", request.Schedule);
         var own = Own(model);
@@ -117,7 +136,7 @@ internal sealed class Draft
         Take(request.Width ?? settings.Width, request.Height ?? settings.Height, request.Steps ?? settings.Steps, request.VideoSteps ?? settings.VideoSteps,
             request.Guidance ?? settings.Guidance, request.VideoGuidance ?? settings.VideoGuidance, model);
         (KeepsSeed, Seed) = (true, Text(request.Seed ?? 0));
-        (File, From, SameInputAs) = (null, null, request.Input is null ? null : job);
+        (File, From, SameInputAs) = (null, null, null);
     }
 
     /// <summary>Begins with an earlier video, at its size; its prompt is taken where there is none.</summary>

@@ -5,13 +5,13 @@ internal static class DraftField
 {
     public const string Prompt = "prompt", NegativePrompt = "negative_prompt", Model = "model", Size = "size", Width = "width", Height = "height", Seconds = "seconds",
         Steps = "steps", VideoSteps = "video_steps", Guidance = "guidance_scale", VideoGuidance = "video_guidance_scale",
-        Seed = "seed", Input = "input_reference", Lora = "lora";
+        Seed = "seed", Input = "input_reference", Lora = "lora", Prompts = "prompts";
 
     /// <summary>What belongs to no field.</summary>
     public const string Form = "form";
 
     /// <summary>In the order they stand on the page.</summary>
-    public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, Width, Height, Lora, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance,
+    public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, Width, Height, Prompts, Lora, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance,
         .. Draft.FurtherSettings.Select(setting => setting.Field!), Seed];
 
     /// <summary>The field that a parameter of REST stands in; <see cref="Form"/> where it stands in none.</summary>

@@ -15,7 +15,7 @@ internal sealed record KeptDraft(
     string? Model = null, DraftMode Mode = DraftMode.Text, string? Prompt = null, string? NegativePrompt = null, int? Units = null,
     bool? HasOwnSize = null, string? Width = null, string? Height = null,
     string? Steps = null, string? VideoSteps = null, string? Guidance = null, string? VideoGuidance = null, string? Seed = null, bool? KeepsSeed = null,
-    IReadOnlyList<PromptChange>? Schedule = null, string? From = null, string? SameInputAs = null,
+    IReadOnlyList<PromptChange>? Schedule = null, string? From = null, string? SameInputAs = null, int? Count = null,
     [property: JsonPropertyName("Sampler")] IReadOnlyDictionary<string, string>? Labelled = null)
 {
     // Beyond any length: the form's arithmetic stays within its numbers.
@@ -23,7 +23,7 @@ internal sealed record KeptDraft(
 
     public static KeptDraft Of(Draft draft, VideoModel? model) => new(
         model?.Id, draft.Mode, draft.Prompt, draft.NegativePrompt, draft.Units, draft.HasOwnSize, draft.Width, draft.Height,
-        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id, draft.Labelled);
+        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id, draft.Count, draft.Labelled);
 
     public string ToJson() => JsonSerializer.Serialize(this, KeptDraftJson.Default.KeptDraft);
 
@@ -48,6 +48,7 @@ internal sealed record KeptDraft(
     public void Restore(Draft draft, VideoModel model, VideoJob? from, VideoJob? sameInputAs)
     {
         (draft.Mode, draft.Prompt, draft.From, draft.SameInputAs) = (Enum.IsDefined(Mode) ? Mode : DraftMode.Text, Prompt ?? draft.Prompt, from, sameInputAs);
+        draft.Count = Math.Clamp(Count ?? draft.Count, 1, Draft.MostVideos);
         if (Model is not null && Model != model.Id)
             return;
         (draft.NegativePrompt, draft.Units, draft.Schedule) = (NegativePrompt ?? draft.NegativePrompt, Math.Clamp(Units ?? draft.Units, 0, MostUnits), Schedule ?? []);

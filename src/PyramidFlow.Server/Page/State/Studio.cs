@@ -11,6 +11,7 @@ internal sealed class Studio : IAsyncDisposable
     private readonly IVideoJobs jobs;
     private readonly AuthenticationStateProvider user;
     private readonly KeyWatch keys;
+    private readonly ShareLinks links;
     private Owner owner;
 
     /// <param name="jobs">Access to videos.</param>
@@ -18,9 +19,10 @@ internal sealed class Studio : IAsyncDisposable
     /// <param name="form">The form.</param>
     /// <param name="user">The user of the page.</param>
     /// <param name="keys">Signals the removal of the user's key.</param>
-    public Studio(IVideoJobs jobs, VideoLibrary library, VideoForm form, AuthenticationStateProvider user, KeyWatch keys)
+    /// <param name="links">Makes links to share.</param>
+    public Studio(IVideoJobs jobs, VideoLibrary library, VideoForm form, AuthenticationStateProvider user, KeyWatch keys, ShareLinks links)
     {
-        (this.jobs, Library, Form, this.user, this.keys) = (jobs, library, form, user, keys);
+        (this.jobs, Library, Form, this.user, this.keys, this.links) = (jobs, library, form, user, keys, links);
         form.Changed += Touch;
         form.Sent += Take;
     }
@@ -55,6 +57,10 @@ internal sealed class Studio : IAsyncDisposable
     /// <summary>The video on the stage.</summary>
     public VideoJob? Shown => Library.Find(ShownId) ?? Library.Active.FirstOrDefault()
         ?? Library.Ended.FirstOrDefault(job => job.Status == VideoStatus.Completed) ?? Library.Ended.FirstOrDefault();
+
+    /// <summary>The video on the stage and those that differ from it in their seed alone, the first one first; empty where it is the only one.</summary>
+    public IReadOnlyList<VideoJob> Versions => Shown is { } shown
+        && Library.All.Where(job => job.Group == shown.Group && (job.Status != VideoStatus.Failed || job == shown)).Reverse().ToList() is { Count: > 1 } all ? all : [];
 
     /// <summary>Loads user, models and videos.</summary>
     public async Task BeginAsync(CancellationToken cancellationToken)
@@ -91,6 +97,63 @@ internal sealed class Studio : IAsyncDisposable
         Touch();
     }
 
+    /// <summary>Opens the video of an address; null is the newest one.</summary>
+    public async Task OpenAsync(string? id)
+    {
+        if (id is not null)
+            await TryAsync(() => Library.OpenAsync(owner, id, default));
+        Show(id);
+    }
+
+    /// <summary>Searches the videos.</summary>
+    public Task SearchAsync(string words, bool onlyFavourites) => TryAsync(() => Library.SearchAsync(words, onlyFavourites, default));
+
+    /// <summary>Searches older videos.</summary>
+    public Task FindMoreAsync() => TryAsync(() => Library.FindMoreAsync(default));
+
+    /// <summary>Marks videos as favourites, or takes the marks off.</summary>
+    public Task MarkAsync(bool isFavourite, params IReadOnlyList<VideoJob> marked) => TryAsync(async () =>
+    {
+        foreach (var job in marked)
+            Library.Put(job.Id, await jobs.MarkAsync(owner, job.Id, isFavourite));
+    });
+
+    /// <summary>Makes a link by which anybody sees a video.</summary>
+    /// <returns>Its address on this server; null where it could not be made.</returns>
+    public async Task<string?> ShareAsync(VideoJob job, TimeSpan time)
+    {
+        string? address = null;
+        await TryAsync(async () => address = ShareLinks.AddressOf(await links.CreateAsync(owner, job.Id, time)));
+        return address;
+    }
+
+    /// <summary>Ids of the videos that are compared on the stage.</summary>
+    public IReadOnlyList<string> ComparedIds { get; private set; } = [];
+
+    /// <summary>The videos that are compared on the stage; empty where none are.</summary>
+    public IReadOnlyList<VideoJob> Compared => [.. ComparedIds.Select(Library.Find).OfType<VideoJob>()];
+
+    /// <summary>Puts videos side by side on the stage; none ends that.</summary>
+    public void Compare(params IReadOnlyList<string> ids)
+    {
+        ComparedIds = ids;
+        Touch();
+    }
+
+    /// <summary>Asks for a video like another one, with a new seed.</summary>
+    public Task MoreLikeAsync(VideoJob job) => TryAsync(async () =>
+    {
+        var input = job.Request.Input;
+        Take(await jobs.SubmitAsync(owner, job.Request with
+        {
+            Seed = null,
+            Seconds = null,
+            Group = job.Group,
+            Input = input is null ? null : input with { FromJob = null },
+            RemixedFrom = input is null ? null : job.Id,
+        }));
+    });
+
     /// <summary>Cancels a video.</summary>
     public Task CancelAsync(VideoJob job) => TryAsync(async () =>
     {
@@ -99,11 +162,27 @@ internal sealed class Studio : IAsyncDisposable
         Library.Put(job.Id, await jobs.CancelAsync(owner, job.Id));
     });
 
+    /// <summary>Changes a video while it is made.</summary>
+    /// <returns>Whether the change was accepted.</returns>
+    public async Task<bool> ChangeAsync(VideoJob job, LiveChange change)
+    {
+        var isAccepted = false;
+        await TryAsync(async () =>
+        {
+            var answer = await jobs.ChangeAsync(owner, job.Id, change);
+            isAccepted = true;
+            Library.Put(job.Id, (Library.Find(job.Id) ?? job) with { Live = answer.Live });
+            Say(change.Kind == LiveChangeKind.GoOn ? "It goes on to its planned end" : Words.Change(answer.Live.Changes[^1]));
+        });
+        return isAccepted;
+    }
+
     /// <summary>Hides a video. It is deleted permanently with the next one, by <see cref="SettleAsync"/>, or when the page is closed.</summary>
     public async Task DeleteAsync(VideoJob job)
     {
         await SettleAsync();
         Deleted = job;
+        ShownId = ShownId == job.Id ? null : ShownId;
         Library.Hide(job.Id);
         Say($"Deleted: {Words.Title(job)}");
     }
@@ -125,7 +204,7 @@ internal sealed class Studio : IAsyncDisposable
             Library.Put(job.Id, null);
         }
 
-        Say(FormattableString.Invariant($"Deleted: {unwanted.Count} that were cancelled or failed"));
+        Say(FormattableString.Invariant($"Deleted: {unwanted.Count} {(unwanted.Count == 1 ? "video" : "videos")}"));
     });
 
     /// <summary>Restores the video deleted last.</summary>
@@ -169,10 +248,10 @@ internal sealed class Studio : IAsyncDisposable
 
     private void Touch() => Changed?.Invoke();
 
-    // A running video stays on the stage; the new one is queued beside it.
+    // A running video stays on the stage, and so does the first one of several that are asked for at once; the new one is queued beside it.
     private void Take(VideoJob job)
     {
-        ShownId = Shown is { Status: VideoStatus.InProgress } running ? running.Id : job.Id;
+        ShownId = Shown is { } shown && (shown.Status == VideoStatus.InProgress || (shown.Group == job.Group && !shown.HasEnded)) ? shown.Id : job.Id;
         Library.Put(job.Id, job);
     }
 

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Forms;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page.State;
@@ -89,6 +90,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
     public void Take(IBrowserFile file)
     {
         Errors.Remove(DraftField.Input);
+        Noted = null;
         var isVideo = file.ContentType.StartsWith("video/", StringComparison.Ordinal);
         if (!isVideo && !file.ContentType.StartsWith("image/", StringComparison.Ordinal))
             Errors[DraftField.Input] = $"“{file.Name}” is neither a picture nor a video: use such as PNG, JPEG or MP4.";
@@ -96,6 +98,43 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
             Errors[DraftField.Input] = $"“{file.Name}” is larger than {most >> 20} MB: make it smaller.";
         else
             (Draft.Mode, Draft.File, Draft.From, Draft.SameInputAs) = (isVideo ? DraftMode.Extend : DraftMode.Image, file, null, null);
+        Touch();
+    }
+
+    /// <summary>Begins with nothing that was chosen.</summary>
+    public void Leave()
+    {
+        (Draft.File, Draft.From, Draft.SameInputAs, Noted) = (null, null, null, null);
+        Touch();
+    }
+
+    /// <summary>How the chosen file was made, where this program made it; null otherwise.</summary>
+    public GenerationNotes? Noted { get; private set; }
+
+    /// <summary>Learns how the chosen file was made.</summary>
+    public async Task ReadNotesAsync()
+    {
+        var file = Draft.File;
+        var notes = file is null ? null : await FileNotes.ReadAsync(file, limits.VideoBytes);
+        if (Draft.File != file || notes == Noted)
+            return;
+        Noted = notes;
+        Touch();
+    }
+
+    /// <summary>Fills it in as it was for the chosen file, which is chosen no more.</summary>
+    public void UseNotes()
+    {
+        if (Noted is not { } notes || Model is null)
+            return;
+        var model = FileNotes.ModelOf(notes, Models);
+        Choose((model ?? Model).Id);
+        Draft.Use(FileNotes.RequestOf(notes, Model, Loras), Model);
+        Noted = null;
+        if (model is null)
+            Errors[DraftField.Model] = $"The model {notes.Model} is not here: {Model.Id} takes its place.";
+        if (Draft.Mode != DraftMode.Text)
+            Errors[DraftField.Input] = $"Choose what it began with: {notes.Image ?? notes.Video ?? notes.Latents}.";
         Touch();
     }
 
@@ -125,20 +164,27 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
     /// <summary>Tells components that it is different.</summary>
     public void Touch() => Changed?.Invoke();
 
+    // The first video chooses a seed where none is kept; the others have those that follow it, and belong to its group.
     private async Task SendAsync(VideoRequest request)
     {
         IsSending = true;
         Touch();
+        VideoJob? first = null;
+        var sent = 0;
         try
         {
-            await using var stream = Draft.Mode == DraftMode.Text ? null : Draft.File?.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes));
-            var job = await jobs.SubmitAsync(owner, request, stream is null ? null : new VideoUpload(stream, Draft.File!.Name));
-            LastSeed = job.Request.Seed;
-            Sent?.Invoke(job);
+            for (var count = Draft.Count; sent < count; sent++)
+            {
+                await using var stream = Draft.Mode == DraftMode.Text ? null : Draft.File?.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes));
+                var job = await jobs.SubmitAsync(owner, first is null ? request : request with { Seed = unchecked(first.Request.Seed + (ulong)sent), Group = first.Id },
+                    stream is null ? null : new VideoUpload(stream, Draft.File!.Name));
+                first ??= job;
+                Sent?.Invoke(job);
+            }
         }
         catch (JobException e)
         {
-            Errors[DraftField.Of(e.Field)] = Sentence.Full(e.Message);
+            Errors[DraftField.Of(e.Field)] = sent == 0 ? Sentence.Full(e.Message) : Sentence.Full(FormattableString.Invariant($"{sent} of {Draft.Count} videos are in the queue, and then {e.Message}"));
         }
         catch (IOException)
         {
@@ -150,6 +196,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         }
         finally
         {
+            LastSeed = first?.Request.Seed ?? LastSeed;
             IsSending = false;
         }
     }

@@ -13,6 +13,9 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
     private readonly Dictionary<string, VideoJob> known = [];
     private readonly HashSet<string> hidden = [];
     private Owner owner;
+    private VideoJob? opened;
+    private string? oldest;
+    private VideoQuery search = new();
 
     /// <summary>All loaded videos, the newest first.</summary>
     public IReadOnlyList<VideoJob> All { get; private set; } = [];
@@ -29,6 +32,12 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
 
     /// <summary>Completed and failed videos, the newest first.</summary>
     public IEnumerable<VideoJob> Ended => All.Where(job => job.HasEnded);
+
+    /// <summary>The videos that a search has found, the newest first; null where nothing is searched for.</summary>
+    public IReadOnlyList<VideoJob>? Found { get; private set; }
+
+    /// <summary>Whether the search may find older videos.</summary>
+    public bool MayFindMore { get; private set; }
 
     /// <summary>Occurs when a video changes; the arguments are its previous and its new state.</summary>
     public event Action<VideoJob?, VideoJob?>? Changed;
@@ -57,10 +66,55 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
     {
         owner = whose;
         known.Clear();
+        oldest = null;
+        if (opened is not null)
+            known[opened.Id] = opened;
         do
             await ReadPageAsync(cancellationToken);
-        while (HasMore && All.Count > 0 && !All[^1].HasEnded);
+        while (HasMore && oldest is not null && !known[oldest].HasEnded);
         IsLoaded = true;
+        Changed?.Invoke(null, null);
+    }
+
+    /// <summary>Adds a video that may be older than those that are loaded.</summary>
+    public async Task OpenAsync(Owner whose, string id, CancellationToken cancellationToken)
+    {
+        if (Find(id) is not null)
+            return;
+        opened = await jobs.GetAsync(whose, id, cancellationToken);
+        known[id] = opened;
+        Sort();
+        Changed?.Invoke(null, null);
+    }
+
+    /// <summary>Searches all videos of the owner.</summary>
+    public async Task SearchAsync(string words, bool onlyFavourites, CancellationToken cancellationToken)
+    {
+        search = new VideoQuery(PageSize) { Words = words, OnlyFavourites = onlyFavourites };
+        if (!search.IsSearch)
+        {
+            (Found, MayFindMore) = (null, false);
+            Changed?.Invoke(null, null);
+            return;
+        }
+
+        await FindAsync([], cancellationToken);
+    }
+
+    /// <summary>Searches older videos.</summary>
+    public Task FindMoreAsync(CancellationToken cancellationToken) => FindAsync(Found ?? [], cancellationToken);
+
+    private async Task FindAsync(IReadOnlyList<VideoJob> before, CancellationToken cancellationToken)
+    {
+        var asked = search;
+        var list = await jobs.ListAsync(owner, asked with { After = before.LastOrDefault()?.Id }, cancellationToken);
+        // Something else may be searched for by now.
+        if (asked != search)
+            return;
+        foreach (var job in list.Jobs)
+            known.TryAdd(job.Id, job);
+        (Found, MayFindMore) = ([.. before, .. list.Jobs], list.HasMore);
+        Sort();
         Changed?.Invoke(null, null);
     }
 
@@ -104,16 +158,19 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
             known.Remove(id);
         else if (before is not null || !job.HasEnded || !HasMore || All.Count == 0 || job.CreatedAt >= All[^1].CreatedAt)
             known[id] = job;
+        if (id == opened?.Id)
+            opened = job;
+        Found = Found?.Select(found => found.Id == id ? job : found).OfType<VideoJob>().Where(search.Finds).ToList();
         Sort();
         Changed?.Invoke(before, job);
     }
 
     private async Task ReadPageAsync(CancellationToken cancellationToken)
     {
-        var list = await jobs.ListAsync(owner, new VideoQuery(PageSize, known.Values.MinBy(job => (job.CreatedAt, job.Id))?.Id), cancellationToken);
+        var list = await jobs.ListAsync(owner, new VideoQuery(PageSize, oldest), cancellationToken);
         foreach (var job in list.Jobs)
             known[job.Id] = job;
-        HasMore = list.HasMore;
+        (HasMore, oldest) = (list.HasMore, list.Jobs.LastOrDefault()?.Id ?? oldest);
         Sort();
     }
 

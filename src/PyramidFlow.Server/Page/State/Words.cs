@@ -83,6 +83,14 @@ internal static class Words
         ? Invariant($"Goes on from part {unit + 1} of {units} after an interruption")
         : "All parts were drawn before an interruption";
 
+    /// <summary>Describes a change of a video while it is made.</summary>
+    public static string Change(ClipChange change) => change.Prompt is null
+        ? Invariant($"It ends after part {change.FromUnit}")
+        : Invariant($"From part {change.FromUnit + 1} on: “{change.Prompt}”");
+
+    /// <summary>Describes a prompt that takes over later.</summary>
+    public static string Later(PromptChange change) => Invariant($"From {change.FromSeconds:0.##} s on: “{change.Prompt}”");
+
     /// <summary>Title of a video: its prompt, or a text in its place.</summary>
     public static string Title(VideoJob job) => job.Request.Prompt is { Length: > 0 } prompt ? prompt
         : job.Request.Input?.Kind == VideoInputKind.Video ? "A video gone on from, without words" : "A picture set in motion, without words";
@@ -109,13 +117,14 @@ internal static class VideoLinks
     /// <summary>The live stream.</summary>
     public static string Live(VideoJob job) => $"v1/videos/{job.Id}/stream";
 
-    /// <summary>File name for a download, derived from the prompt.</summary>
-    public static string FileName(VideoJob job)
-    {
-        var words = (job.Request.Prompt ?? "").Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
-        var name = string.Join('-', words.Take(8)).ToLowerInvariant();
-        return string.Create(CultureInfo.InvariantCulture, $"{(name.Length is 0 or > 80 ? "video" : name)}-{job.Request.Seed}.{(job.Result?.Frames == 1 ? "png" : "mp4")}");
-    }
+    /// <summary>File name for a download.</summary>
+    public static string FileName(VideoJob job) => VideoFileName.Of(job);
+
+    /// <summary>The page with the video on its stage.</summary>
+    public static string Page(string? id) => id is null ? "/" : $"/videos/{id}";
+
+    /// <summary>Several videos in one file.</summary>
+    public static string Archive(IEnumerable<string> ids) => $"v1/videos/archive?ids={string.Join(',', ids)}";
 
     private static string Content(VideoJob job, string variant) => $"v1/videos/{job.Id}/content?variant={variant}";
 }
