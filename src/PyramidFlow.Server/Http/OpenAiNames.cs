@@ -54,10 +54,6 @@ internal sealed record AskedRequest(VideoRequest Request)
     /// <summary>The size that was asked for; null where it was taken as it is.</summary>
     public (int Width, int Height)? Size { get; init; }
 
-    /// <summary>The request for one of several videos: each has the next seed.</summary>
-    /// <param name="number">Number of the video, from 0.</param>
-    public VideoRequest Numbered(int number) => Request.Seed is { } seed ? Request with { Seed = unchecked(seed + (ulong)number) } : Request;
-
     /// <summary>Says in a header of the answer what was replaced by what.</summary>
     /// <param name="response">The answer.</param>
     /// <param name="made">The request as it was accepted.</param>

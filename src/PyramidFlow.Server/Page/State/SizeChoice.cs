@@ -27,9 +27,7 @@ internal sealed record SizeChoice(string Name, int Width, int Height)
     /// <param name="ratio">Width by height.</param>
     public static SizeChoice Shaped(VideoModel model, string name, double ratio)
     {
-        var area = (double)model.Settings.Width * model.Settings.Height;
-        return new SizeChoice(name, Side(Math.Sqrt(area * ratio)), Side(Math.Sqrt(area / ratio)));
-
-        int Side(double pixels) => Math.Max(1, (int)Math.Round(pixels / model.SizeMultiple)) * model.SizeMultiple;
+        var (width, height) = model.SizeOf(ratio);
+        return new SizeChoice(name, width, height);
     }
 }
