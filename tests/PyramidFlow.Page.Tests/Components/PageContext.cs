@@ -42,8 +42,12 @@ public abstract class PageContext : BunitContext
         return page;
     }
 
-    /// <summary>Presses the button of that name.</summary>
-    protected static void Press(IRenderedComponent<Home> page, string name) => Button(page, name).Click();
+    /// <summary>Presses the button of that name, which may come with the next rendering.</summary>
+    protected static void Press(IRenderedComponent<Home> page, string name)
+    {
+        page.WaitForAssertion(() => Button(page, name));
+        Button(page, name).Click();
+    }
 
     /// <summary>The button of that name.</summary>
     protected static IElement Button(IRenderedComponent<Home> page, string name) =>
