@@ -131,13 +131,34 @@ Scores scratch(const std::vector<Range>& blocks, const at::TensorOptions& option
     return {at::empty({most}, options)};
 }
 
-// Whether attention_block.cpp applies: features of a row are neighbours, and the CPU has the instructions.
+// Whether attention_block.cpp takes heads of a width, and the CPU has its instructions. The check stands here, in a file that every CPU can run.
+bool has_vectors(bool bfloat16, int64_t width) {
+#ifdef PF_ATTENTION_BLOCK
+    return width <= attention_width && width % 4 == 0 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && (!bfloat16 || __builtin_cpu_supports("avx512bf16"));
+#else
+    return false;
+#endif
+}
+
+// Whether attention_block.cpp applies: features of a row are neighbours too.
 bool vectorised(const at::Tensor& q, const Parts& parts) {
-    auto width = q.size(3);
     auto neighbours = [](const at::Tensor& x) { return x.stride(3) == 1; };
-    return width <= attention_width && width % 4 == 0 && has_attention_block(q.scalar_type() == at::kBFloat16) && neighbours(q)
+    return has_vectors(q.scalar_type() == at::kBFloat16, q.size(3)) && neighbours(q)
         && std::all_of(parts.keys.begin(), parts.keys.end(), neighbours) && std::all_of(parts.values.begin(), parts.values.end(), neighbours);
 }
+
+#ifndef PF_ATTENTION_BLOCK
+}  // namespace
+
+// Never called: has_vectors is false.
+void pf::attention_block(const AttentionBlock<float>&, const AttentionKeys<float>*, int) {}
+void pf::attention_block(const AttentionBlock<bf16>&, const AttentionKeys<bf16>*, int) {}
+void pf::attention_gradient(const AttentionBlock<float>&, const AttentionKeys<float>*, int, const AttentionGradients<float>&) {}
+void pf::attention_gradient(const AttentionBlock<bf16>&, const AttentionKeys<bf16>*, int, const AttentionGradients<bf16>&) {}
+
+namespace {
+#endif
 
 // Ranges in blocks of attention_block.cpp.
 std::vector<Range> vector_blocks(const Range* ranges, int count) {
@@ -245,7 +266,7 @@ Padding padding_of(const Padding* given, const at::Tensor& q, const Parts& parts
 }  // namespace
 
 // Whether attention of heads of a width is computed in blocks of attention_block.cpp, where the features of a row are neighbours.
-PF_API int pf_vector_attention(int bfloat16, int64_t width) { return width <= attention_width && width % 4 == 0 && has_attention_block(bfloat16 != 0); }
+PF_API int pf_vector_attention(int bfloat16, int64_t width) { return has_vectors(bfloat16 != 0, width); }
 
 // softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d]. `ranges` are `count` triples
 // (first query, number of queries, number of keys that they attend to), one after another. The scores of each part are a matrix of

@@ -7,7 +7,7 @@
 // copy of such a function, which would then need these instructions everywhere.
 #include "attention_block.h"
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BF16__)
+#ifdef __AVX512BF16__
 #include <immintrin.h>
 
 namespace pf {
@@ -406,11 +406,6 @@ void differentiate(const AttentionBlock<T>& block, const AttentionKeys<T>* parts
 
 }  // namespace
 
-bool has_attention_block(bool bfloat16) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-        && (!bfloat16 || __builtin_cpu_supports("avx512bf16"));
-}
-
 void attention_block(const AttentionBlock<float>& block, const AttentionKeys<float>* parts, int count) { attend(block, parts, count); }
 void attention_block(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>* parts, int count) { attend(block, parts, count); }
 void attention_gradient(const AttentionBlock<float>& block, const AttentionKeys<float>* parts, int count, const AttentionGradients<float>& gradients) {
@@ -422,15 +417,4 @@ void attention_gradient(const AttentionBlock<uint16_t>& block, const AttentionKe
 
 }  // namespace pf
 
-#else
-
-namespace pf {
-
-bool has_attention_block(bool) { return false; }
-void attention_block(const AttentionBlock<float>&, const AttentionKeys<float>*, int) {}
-void attention_block(const AttentionBlock<uint16_t>&, const AttentionKeys<uint16_t>*, int) {}
-void attention_gradient(const AttentionBlock<float>&, const AttentionKeys<float>*, int, const AttentionGradients<float>&) {}
-void attention_gradient(const AttentionBlock<uint16_t>&, const AttentionKeys<uint16_t>*, int, const AttentionGradients<uint16_t>&) {}
-
-}  // namespace pf
 #endif

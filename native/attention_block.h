@@ -37,9 +37,6 @@ struct AttentionGradients {
     int64_t key_step;
 };
 
-// Whether the CPU has the instructions for float32, or for bfloat16 too.
-bool has_attention_block(bool bfloat16);
-
 void attention_block(const AttentionBlock<float>& block, const AttentionKeys<float>* parts, int count);
 void attention_block(const AttentionBlock<uint16_t>& block, const AttentionKeys<uint16_t>* parts, int count);
 
