@@ -54,7 +54,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
             var running = await ServeProcess.SubmitAsync(client, Endless);
             await ServeProcess.UntilAsync(client, running, IsDenoised);
             (await client.PostAsync($"/v1/videos/{running}/cancel", null, Cancel)).EnsureSuccessStatusCode();
-            await CompletedAsync(client, await ServeProcess.SubmitAsync(client, Quick));
+            await CompletedAsync(serve, client, await ServeProcess.SubmitAsync(client, Quick));
         }
 
         var last = await ServeProcess.SubmitAsync(client, Endless);
@@ -73,7 +73,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         using var serve = ServeProcess.Start(ffmpeg, LaunchArguments(2, "data", ["--time-limit", "5"], []));
         using var client = await serve.ClientAsync();
         await Task.Delay(TimeSpan.FromSeconds(6), Cancel);
-        await CompletedAsync(client, await ServeProcess.SubmitAsync(client, Quick));
+        await CompletedAsync(serve, client, await ServeProcess.SubmitAsync(client, Quick));
         await EndAsync(serve);
     }
 
@@ -142,10 +142,10 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.True(code == ExitCode.Ok, $"{code}: {serve.Said}");
     }
 
-    private static async Task CompletedAsync(HttpClient client, string id)
+    private static async Task CompletedAsync(ServeProcess serve, HttpClient client, string id)
     {
         var video = await ServeProcess.UntilAsync(client, id, video => video.GetProperty("status").GetString() is "completed" or "failed");
-        Assert.True(video.GetProperty("status").GetString() == "completed", video.ToString());
+        Assert.True(video.GetProperty("status").GetString() == "completed", $"{video}\n{serve.Said}");
     }
 
     // A guided video, one that begins with a picture, and one that goes on with the first.
@@ -169,12 +169,12 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         var made = new List<(int, byte[])>();
         foreach (var id in new[] { guided, begun })
         {
-            await CompletedAsync(client, id);
+            await CompletedAsync(serve, client, id);
             made.Add(await FramesAsync(client, id));
         }
 
         var longer = await ServeProcess.SubmitAsync(client, new { prompt = "a red ball", extend_video_id = begun, num_frames = 16, num_inference_steps = 2, seed = 9 });
-        await CompletedAsync(client, longer);
+        await CompletedAsync(serve, client, longer);
         made.Add(await FramesAsync(client, longer));
         using var preview = await client.GetAsync($"/v1/videos/{longer}/content?variant=spritesheet", Cancel);
         Assert.True(preview.IsSuccessStatusCode);

@@ -26,7 +26,7 @@ internal sealed record VideoLive(int Unit, int Units, IReadOnlyList<ClipChange> 
             throw ServiceFault.ChangeTooLate();
         if (change.Kind == LiveChangeKind.GoOn && End is null)
             throw ServiceFault.NoEndAhead();
-        var earlier = Changes.Where(known => change.Kind == LiveChangeKind.GoOn ? known.Prompt is not null : known.FromUnit < Next);
+        var earlier = Changes.Where(known => change.Kind == LiveChangeKind.Prompt ? known.FromUnit < Next : known.Prompt is not null);
         return this with
         {
             Changes = change.Kind switch

@@ -113,7 +113,7 @@ internal sealed partial class SqlJobStore
             ("owner", owner.Name), ("error", Json(reason)));
 
     public Task MarkAsync(string id, bool isFavourite, CancellationToken cancellationToken) =>
-        ChangeAsync("favourite = @favourite", $"id = @id AND status <> '{Deleted}'", cancellationToken, ("id", id), ("favourite", isFavourite ? 1 : 0));
+        ChangeAsync(false, "favourite = @favourite", $"id = @id AND status <> '{Deleted}'", cancellationToken, ("id", id), ("favourite", isFavourite ? 1 : 0));
 
     public Task DeleteAsync(string id, CancellationToken cancellationToken) =>
         ChangeAsync($"status = '{Deleted}', completed = {dialect.Now}, idempotency_key = NULL, request = '{{}}', progress = NULL, error = NULL, result = NULL, fault = NULL, live = NULL, {NoLease}",
@@ -156,15 +156,19 @@ internal sealed partial class SqlJobStore
         return await session.ValueAsync<string>($"SELECT id {query}", cancellationToken, values).ConfigureAwait(false) is not null;
     }
 
-    // All rows of one call get the same revision.
-    private async Task<int> ChangeAsync(string values, string where, CancellationToken cancellationToken, params (string Name, object? Value)[] parameters)
+    private Task<int> ChangeAsync(string values, string where, CancellationToken cancellationToken, params (string Name, object? Value)[] parameters) =>
+        ChangeAsync(true, values, where, cancellationToken, parameters);
+
+    // All rows of one call get the same revision. A change that may end videos announces those that it ends; a video that had ended before is never announced again.
+    private async Task<int> ChangeAsync(bool mayEnd, string values, string where, CancellationToken cancellationToken, params (string Name, object? Value)[] parameters)
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
         var changed = await session.ExecuteAsync($"UPDATE videos SET {values}, revision = @revision WHERE {where}", cancellationToken, [.. parameters, ("revision", revision)]).ConfigureAwait(false);
         if (changed == 0)
             return 0;
-        await AnnounceEndsAsync(session, revision, cancellationToken).ConfigureAwait(false);
+        if (mayEnd)
+            await AnnounceEndsAsync(session, revision, cancellationToken).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         return changed;
     }

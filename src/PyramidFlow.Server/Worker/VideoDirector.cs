@@ -16,8 +16,8 @@ internal sealed partial class VideoDirector(IJobStore store, JobLease lease, ILo
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>All changes up to the unit that began last.</summary>
-    public IReadOnlyList<ClipChange> Changes { get; private set; } = [];
+    /// <summary>All changes up to the unit that began last, also in an earlier attempt.</summary>
+    public IReadOnlyList<ClipChange> Changes { get; private set; } = lease.Job.Live is { } live ? [.. live.Changes.Where(change => change.FromUnit <= live.Unit)] : [];
 
     /// <inheritdoc/>
     public ClipChange? Begin(int unit, int units, CancellationToken cancellationToken)

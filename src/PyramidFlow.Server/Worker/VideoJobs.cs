@@ -120,9 +120,9 @@ internal sealed class VideoJobs(
         var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         if (change.Kind == LiveChangeKind.Prompt)
             check.CheckPrompt(change.Prompt);
+        var (request, rate) = (job.Request, catalog.Find(job.Request.Model).Settings.FramesPerSecond);
         var live = await store.ChangeLiveAsync(id, change, cancellationToken).ConfigureAwait(false);
         signals.Changed();
-        var (request, rate) = (job.Request, catalog.Find(job.Request.Model).Settings.FramesPerSecond);
         return new LiveAnswer(live.Next, ClipChanges.SecondsOf(live.Next, request.FramesPerUnit ?? 1, request.Input?.Kind == VideoInputKind.Video, rate), live);
     }
 

@@ -117,10 +117,8 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     // Hands out frames [1, 3, t, h, w], unless another process has them.
     private void Put(Piece piece, Tensor? frames)
     {
-        if (frames is not null && Guard is null)
-            HandOut(piece, frames);
-        else if (frames is not null)
-            Guard!(() => HandOut(piece, frames));
+        if (frames is not null)
+            Guarded(() => HandOut(piece, frames));
         latentFrames += piece.Latents.Size(2);
     }
 
@@ -140,7 +138,15 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             return;
         passed = (video.Length / frameBytes) - settings.HistoryFrames;
         if (passed > 0 && !settings.NewFramesOnly)
-            Send(passed, video[..(passed * frameBytes)], null);
+            Guarded(() => Send(passed, video[..(passed * frameBytes)], null));
+    }
+
+    private void Guarded(Action work)
+    {
+        if (Guard is null)
+            work();
+        else
+            Guard(work);
     }
 
     // Given frames are handed out unchanged.

@@ -92,9 +92,9 @@ internal sealed record RunMemory(long Text, long Transformer, long Decoder)
 
         return most;
 
-        // The first part of the timesteps is the largest.
+        // The most that a process owns; the first part may be empty where there are more parts than timesteps.
         int Own(int evaluations) => sampler.Ways is { Timesteps: > 1 and var parts }
-            ? SamplingTeam.Share(0, parts, evaluations, approximations.Together).GetOffsetAndLength(evaluations).Length : evaluations;
+            ? Enumerable.Range(0, parts).Max(part => SamplingTeam.Share(part, parts, evaluations, approximations.Together).GetOffsetAndLength(evaluations).Length) : evaluations;
     }
 
     /// <summary>Most bytes while prompts are encoded: scores of all heads with their softmax, and the feed-forward part at its widest.</summary>

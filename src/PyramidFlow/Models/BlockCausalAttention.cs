@@ -20,7 +20,8 @@ public static class BlockCausalAttention
         {
             using var scope = new TensorScope();
             var padding = layout is { HasPadding: true, TextLengths: { } each } ? new TextPadding(each, layout.TextLength, parts[0].HasPaddingFirst) : null;
-            return scope.Keep(ChunkedAttention.Fused(q, [.. parts.Select(part => part.Keys)], [.. parts.Select(part => part.Values)], Ranges(layout, first, q.Size(2), 0), padding)!);
+            if (ChunkedAttention.Fused(q, [.. parts.Select(part => part.Keys)], [.. parts.Select(part => part.Values)], Ranges(layout, first, q.Size(2), 0), padding) is { } all)
+                return scope.Keep(all);
         }
 
         if (layout.Length <= layout.Settings.WholeUpTo && !parts[0].HasPaddingFirst)

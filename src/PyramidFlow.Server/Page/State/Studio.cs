@@ -149,6 +149,7 @@ internal sealed class Studio : IAsyncDisposable
             Seed = null,
             Seconds = null,
             Group = job.Group,
+            Webhook = null,
             Input = input is null ? null : input with { FromJob = null },
             RemixedFrom = input is null ? null : job.Id,
         }));
