@@ -185,8 +185,13 @@ internal static unsafe class FusedAttention
 {
     /// <summary>Whether the CPU has the vectors of <c>native/attention_block.cpp</c> for such heads: only then is padding left out, and one call is best at any length.</summary>
     /// <param name="q">Queries, [heads, b, nq, d].</param>
-    public static bool HasVectors(Tensor q) => Fused.IsOn && q.Device.Type == DeviceType.Cpu && q.Type is ElementType.Float32 or ElementType.BFloat16
-        && Native.pf_vector_attention(q.Type == ElementType.BFloat16 ? 1 : 0, q.Size(3)) == 1;
+    public static bool HasVectors(Tensor q) => Fused.IsOn && q.Device.Type == DeviceType.Cpu && HasVectors(q.Type, q.Size(3));
+
+    /// <summary>The same for a network that is planned.</summary>
+    /// <param name="type">Element type.</param>
+    /// <param name="width">Features of a head.</param>
+    public static bool HasVectors(ElementType type, long width) =>
+        type is ElementType.Float32 or ElementType.BFloat16 && Native.pf_vector_attention(type == ElementType.BFloat16 ? 1 : 0, width) == 1;
 
     /// <summary>softmax(scale * q k^T) v; null where the kernel does not apply.</summary>
     /// <param name="q">[heads, b, nq, d].</param>
@@ -194,7 +199,7 @@ internal static unsafe class FusedAttention
     /// <param name="values">Values, shaped like the keys.</param>
     /// <param name="ranges">Ranges that cover all queries in order.</param>
     /// <param name="scale">Positive.</param>
-    /// <param name="padding">Text that nobody attends to, only with <see cref="HasVectors"/>; null for none. Queries of such tokens have a result that means nothing.</param>
+    /// <param name="padding">Text that nobody attends to, only with <see cref="HasVectors(Tensor)"/>; null for none. Queries of such tokens have a result that means nothing.</param>
     /// <returns>[heads, b, nq, d].</returns>
     /// <exception cref="TorchException">Shapes, ranges and padding do not match.</exception>
     public static Tensor? Apply(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale, TextPadding? padding = null)

@@ -20,6 +20,9 @@ public static class BlockCausalAttention
         {
             using var scope = new TensorScope();
             var padding = layout is { HasPadding: true, TextLengths: { } each } ? new TextPadding(each, layout.TextLength, parts[0].HasPaddingFirst) : null;
+            // Short sequences have one part, so that a clip is the same to the bit whether its history comes from a cache.
+            if (parts.Count > 1 && layout.Length <= layout.Settings.WholeUpTo)
+                parts = [KeyValues.Joined(parts)];
             if (ChunkedAttention.Fused(q, [.. parts.Select(part => part.Keys)], [.. parts.Select(part => part.Values)], Ranges(layout, first, q.Size(2), 0), padding) is { } all)
                 return scope.Keep(all);
         }
@@ -135,6 +138,13 @@ internal readonly record struct KeyValues(Tensor Keys, Tensor Values, bool HasPa
         if (HasPaddingFirst)
             return [Tokens(padding, Length - padding)];
         return Length == text ? [Tokens(0, text - padding)] : [Tokens(0, text - padding), Tokens(text, Length - text)];
+    }
+
+    /// <summary>Parts after one another, as one.</summary>
+    internal static KeyValues Joined(IReadOnlyList<KeyValues> parts)
+    {
+        var (keys, values) = Join(parts);
+        return parts[0] with { Keys = keys, Values = values };
     }
 
     /// <summary>Parts after one another.</summary>

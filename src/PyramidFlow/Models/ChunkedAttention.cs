@@ -16,7 +16,7 @@ internal static class ChunkedAttention
     /// <param name="k">Keys in parts that follow one another, [heads, b, n, d] each.</param>
     /// <param name="v">Values, likewise.</param>
     /// <param name="ranges">Ranges that cover all queries in order.</param>
-    /// <param name="padding">Text that nobody attends to, only with <see cref="FusedAttention.HasVectors"/>.</param>
+    /// <param name="padding">Text that nobody attends to, only with <see cref="FusedAttention.HasVectors(Tensor)"/>.</param>
     /// <returns>[b, nq, heads * d].</returns>
     public static Tensor? Fused(Tensor q, IReadOnlyList<Tensor> k, IReadOnlyList<Tensor> v, AttentionRange[] ranges, TextPadding? padding = null) =>
         FusedAttention.Apply(q, k, v, ranges, 1 / Math.Sqrt(q.Size(3)), padding)?.Permute(1, 2, 0, 3).Flatten(2);

@@ -114,7 +114,7 @@ internal sealed record TransformerTraining(ITransformerConfig Network, ElementTy
 
         // Patches of the clips, the joint sequence before the first block, and the tables of rotary positions.
         var before = (Layers.IsWhole ? Bytes(rows * (length - text), patches) : 0) + AllocatedBytes.Of(length * Network.Dim / Network.Heads * sizeof(float), Device)
-            + (IsShort(length) ? Bytes(rows * length, length) : 0);
+            + (!HasVectors && IsShort(length) ? Bytes(rows * length, length) : 0);
         var after = new Tape();
         AddNorm(after, rows * unit, Layers.IsWhole);
         after.Add(Layers.IsWhole, Bytes(rows * unit, Network.Dim));
@@ -189,13 +189,17 @@ internal sealed record TransformerTraining(ITransformerConfig Network, ElementTy
     private void AddAttention(Tape tape, long rows, long queries, long keys)
     {
         tape.Saved += Bytes(rows * queries, Network.Dim) + (2 * Bytes(rows * keys, Network.Dim));
-        // A short sequence keeps its weights.
-        if (IsShort(keys))
+        // A short sequence keeps its weights, or each query its exponent where the CPU has vectors.
+        if (HasVectors)
+            tape.Saved += AllocatedBytes.Of(rows * queries * Network.Heads * sizeof(float), Device);
+        else if (IsShort(keys))
             tape.Saved += Bytes(rows * queries * keys, Network.Heads);
         // The operator of a GPU keeps its result.
         if (Device != DeviceType.Cpu)
             tape.Saved += Bytes(rows * queries, Network.Dim);
     }
+
+    private bool HasVectors => Device == DeviceType.Cpu && FusedAttention.HasVectors(Type, Network.Dim / Network.Heads);
 
     private bool IsShort(long length) => Device == DeviceType.Cpu && length <= new AttentionSettings().WholeUpTo;
 

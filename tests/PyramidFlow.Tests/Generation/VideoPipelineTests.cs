@@ -51,7 +51,8 @@ public sealed class VideoPipelineTests : IDisposable
         using var pipeline = VideoPipeline.Load(folder.Path);
         var shorter = Bytes(await Collect(pipeline.GenerateAsync(Request with { Frames = 9 }, cancellationToken: Cancel)));
         var longer = Bytes(await Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel)));
-        Assert.Equal(shorter, longer[..shorter.Length]);
+        // The longer one has a history cache, which puts padding before the words: sums have another order, and a number next to a half another level.
+        Assert.All(shorter.Zip(longer), pair => Assert.InRange(pair.First - pair.Second, -1, 1));
     }
 
     [Fact]
