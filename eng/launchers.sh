@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a small video with one process, and with two under each program that starts processes and is here: torchrun, mpirun and srun. Says whether the frames are those of one process.
+# Makes a small video with one process, and with two under each program that starts processes and is here: torchrun, mpirun and srun. Says whether the latents are those of one process.
 # For srun it starts munged, slurmctld and slurmd of its own, in a folder that is removed at the end; that needs root. Debian: python3-torch, openmpi-bin, slurm-wlm.
 #
 #   eng/launchers.sh [OPTIONS OF GENERATE]
@@ -37,7 +37,9 @@ print(f"{sys.argv[1]}: the latents differ from those of one process by {most:.1e
 sys.exit(most > 1e-5)
 P
     else
-        echo "$name: failed" && tail -20 "$file.log"
+        echo "$name: failed"
+        tail -20 "$file.log"
+        failed=1
     fi || failed=1
 }
 
