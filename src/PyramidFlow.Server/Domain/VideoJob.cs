@@ -64,8 +64,22 @@ internal sealed record VideoJob
     /// <summary>The same for all videos that differ in their seed alone.</summary>
     public string Group => Request.Group ?? Id;
 
+    /// <summary>The request for another video of its group, which has another seed.</summary>
+    /// <param name="request">What is asked for, with any seed.</param>
+    /// <param name="number">Number of the video in the group, from 1; this one is number 0.</param>
+    public VideoRequest Sibling(VideoRequest request, int number) => request with { Seed = unchecked(Request.Seed + (ulong)number), Group = Id };
+
     /// <summary>Whether the video has completed or failed.</summary>
     public bool HasEnded => Status is VideoStatus.Completed or VideoStatus.Failed;
+
+    /// <summary>File name for a download, derived from the prompt.</summary>
+    /// <param name="withId">Whether the name has the id too, so that no other video has it.</param>
+    public string FileName(bool withId = false)
+    {
+        var words = (Request.Prompt ?? "").Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
+        var name = string.Join('-', words.Take(8)).ToLowerInvariant();
+        return FormattableString.Invariant($"{(name.Length is 0 or > 80 ? "video" : name)}-{Request.Seed}{(withId ? $"-{Id[^8..]}" : "")}.{(Result?.Frames == 1 ? "png" : "mp4")}");
+    }
 }
 
 /// <summary>Ids of videos: <c>video_</c> and 32 hexadecimal digits that cannot be guessed.</summary>

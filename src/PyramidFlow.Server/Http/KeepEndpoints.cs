@@ -61,7 +61,7 @@ internal static class KeepEndpoints
             await using (content.Stream.ConfigureAwait(false))
             {
                 // Videos are compressed already.
-                var entry = archive.CreateEntry(VideoFileName.Of(job, withId: true), CompressionLevel.NoCompression);
+                var entry = archive.CreateEntry(job.FileName(withId: true), CompressionLevel.NoCompression);
                 var target = await entry.OpenAsync(cancellationToken).ConfigureAwait(false);
                 await using (target.ConfigureAwait(false))
                     await content.Stream.CopyToAsync(target, cancellationToken).ConfigureAwait(false);

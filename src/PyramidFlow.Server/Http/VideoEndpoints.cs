@@ -130,7 +130,7 @@ internal static class VideoEndpoints
                 if (made.Count > 0 && upload is not null)
                     upload.Content.Position = 0;
                 // Each has the next seed, and all are shown together.
-                var request = made.Count == 0 ? asked.Request : asked.Request with { Seed = unchecked(made[0].Request.Seed + (ulong)made.Count), Group = made[0].Id };
+                var request = made.Count == 0 ? asked.Request : made[0].Sibling(asked.Request, made.Count);
                 made.Add(await jobs.SubmitAsync(owner, request, upload, key.Length == 0 ? null : made.Count == 0 ? key : $"{key}#{made.Count + 1}", cancellationToken).ConfigureAwait(false));
             }
         }

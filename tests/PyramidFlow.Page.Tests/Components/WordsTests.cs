@@ -35,6 +35,6 @@ public sealed class WordsTests
     public void A_download_is_named_after_its_prompt_and_nothing_in_it_is_a_path()
     {
         var job = new VideoJob { Id = VideoId.New(), Owner = Owner.Local, Request = new VideoRequest { Prompt = "../../Red: a \"fox\"/den?", Seed = 7 } };
-        Assert.Equal("red-a-fox-den-7.mp4", VideoLinks.FileName(job));
+        Assert.Equal("red-a-fox-den-7.mp4", job.FileName());
     }
 }

@@ -176,7 +176,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
             for (var count = Draft.Count; sent < count; sent++)
             {
                 await using var stream = Draft.Mode == DraftMode.Text ? null : Draft.File?.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes));
-                var job = await jobs.SubmitAsync(owner, first is null ? request : request with { Seed = unchecked(first.Request.Seed + (ulong)sent), Group = first.Id },
+                var job = await jobs.SubmitAsync(owner, first?.Sibling(request, sent) ?? request,
                     stream is null ? null : new VideoUpload(stream, Draft.File!.Name));
                 first ??= job;
                 Sent?.Invoke(job);

@@ -117,9 +117,6 @@ internal static class VideoLinks
     /// <summary>The live stream.</summary>
     public static string Live(VideoJob job) => $"v1/videos/{job.Id}/stream";
 
-    /// <summary>File name for a download.</summary>
-    public static string FileName(VideoJob job) => VideoFileName.Of(job);
-
     /// <summary>The page with the video on its stage.</summary>
     public static string Page(string? id) => id is null ? "/" : $"/videos/{id}";
 
