@@ -109,12 +109,10 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     {
         for (var worker = 0; worker < Workers.Count; worker++)
         {
-            using var draws = batch.Draws(worker, Workers.Count);
-            for (var stage = 0; stage < objective.Stages; stage++)
+            foreach (var (part, number) in StageBatches(batch, worker, Workers.Model).Select((part, number) => (part, number)))
             {
-                var (inputs, text) = Draw(batch, worker, Workers.Model, stage, new GeneratorDraws(draws));
-                foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
-                    yield return ($"worker_{worker}.stage_{stage}.{key}", tensor);
+                foreach (var (key, tensor) in part.Inputs.Named().Append(("text", part.Text.Tokens)).Append(("pooled", part.Text.Pooled)))
+                    yield return ($"worker_{worker}.batch_{number}.stage_{part.Stage}.{key}", tensor);
             }
         }
     }
@@ -154,12 +152,10 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     {
         var losses = new double[objective.Stages];
         var (tokens, flops) = (0L, 0L);
-        using var draws = batch.Draws(worker, Workers.Count);
-        for (var stage = 0; stage < losses.Length; stage++)
+        foreach (var (stage, share, inputs, text) in StageBatches(batch, worker, model))
         {
             using var scope = new TensorScope();
-            var (inputs, text) = Draw(batch, worker, model, stage, new GeneratorDraws(draws));
-            losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).Mean().Item();
+            losses[stage] += share * FlowStep.Backward(model, inputs, text, batch.Scale * share / Workers.Count).Mean().Item();
             tokens += inputs.Tokens;
             flops += config.Lora is null ? FlowStep.Flops(model.Config, inputs, text.Mask, distiller?.TeacherPasses ?? 0) : 0;
         }
@@ -167,19 +163,56 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
         return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
     }
 
-    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, PyramidTransformer model, int stage, ITrainingDraws draws)
+    // The batches of a worker, one or more of every stage; the shares of those of a stage add up to 1. Each lives until the next one is asked for.
+    private IEnumerable<(int Stage, double Share, FlowBatch Inputs, TextCondition Text)> StageBatches(MicroBatch batch, int worker, PyramidTransformer model)
     {
-        var share = batch.Share(worker, Workers.Count);
-        var shares = Workers.Count * batch.Ranks;
-        var random = new KeyedRandom(config.Seed, stream: 300 + (stage * shares) + share, batch.Number);
-        var image = batch.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
-        var frames = image ? 1 : objective.Frames(random, data.Frames);
-        var (latents, attributes) = data.Draw(random, config.Batch[stage] / shares, frames);
+        var workers = Workers.Count * batch.Ranks;
+        KeyedRandom Random(int purpose) => new(config.Seed, stream: 300 + (purpose * workers) + batch.Share(worker, Workers.Count), batch.Number);
+        var random = Random(objective.Stages);
+        if (distiller?.IsOwn(random.NextSingle()) == true)
+        {
+            foreach (var own in OwnBatches(distiller, random, model, [.. config.Batch.Select(rows => rows / workers)], batch.Step < config.ImageSteps ? 1 : data.Frames))
+                yield return own;
+            yield break;
+        }
+
+        using var generator = batch.Draws(worker, Workers.Count);
+        var draws = new GeneratorDraws(generator);
+        for (var stage = 0; stage < objective.Stages; stage++)
+        {
+            using var scope = new TensorScope();
+            var (inputs, text) = Draw(Random(stage), config.Batch[stage] / workers, stage, batch.Step < config.ImageSteps, draws);
+            yield return (stage, 1, inputs, text);
+        }
+    }
+
+    private (FlowBatch Inputs, TextCondition Text) Draw(KeyedRandom random, int rows, int stage, bool isImage, ITrainingDraws draws)
+    {
+        var image = isImage || random.NextSingle() < config.ImageShare;
+        var (latents, attributes) = data.Draw(random, rows, image ? 1 : objective.Frames(random, data.Frames));
         var text = Text(attributes, random);
-        if (distiller is null)
-            return (objective.Draw(latents, stage, draws), text);
-        var (seed, own) = (random.NextUInt64(), random.NextSingle());
-        return (distiller.Inputs(model, latents, text, 1, own, seed, (clips, steps) => objective.Draw(clips, stage, draws, steps)), text);
+        var inputs = objective.Draw(latents, stage, draws, distiller?.Steps);
+        return (distiller?.Teach(inputs, text) ?? inputs, text);
+    }
+
+    // The student makes few clips and learns from many of their units, of which the first counts as images do among the data.
+    private IEnumerable<(int Stage, double Share, FlowBatch Inputs, TextCondition Text)> OwnBatches(Distiller teaching, KeyedRandom random, PyramidTransformer model, int[] rows, int frames)
+    {
+        using var scope = new TensorScope();
+        var count = (rows.Max() + frames - 1) / frames;
+        var (latents, attributes) = data.Draw(random, count, frames);
+        var text = Text(attributes, random);
+        using var clips = teaching.Clips(model, new ClipBatchSize(count, frames, latents.Size(3), latents.Size(4)), text, 1, random.NextUInt64());
+        for (var stage = 0; stage < rows.Length; stage++)
+        {
+            int[] later = [.. Enumerable.Range(1, frames - 1).OrderBy(_ => random.NextSingle()).Take(Math.Max(1, (rows[stage] / count) - 1))];
+            foreach (var unit in later.Prepend(0))
+            {
+                using var inner = new TensorScope();
+                var share = later.Length == 0 ? 1 : unit == 0 ? config.ImageShare : (1 - config.ImageShare) / later.Length;
+                yield return (stage, share, teaching.Teach(FlowBatch.Of([clips.At(unit, stage, random.NextSingle())]), text), text);
+            }
+        }
     }
 
     // Muon updates the matrices inside the blocks; AdamW updates embeddings, modulation and output layer.

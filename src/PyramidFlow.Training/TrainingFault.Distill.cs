@@ -24,11 +24,11 @@ internal static partial class TrainingFault
     public static TrainingException DistillOfLora(string file) =>
         new("distill_of_lora", $"{file}: a LoRA cannot tell a pipeline its steps and guidance: leave lora out, a student is a whole transformer", null, ("file", file));
 
-    public static TrainingException OwnHistoryOfWholeClips(string file) =>
-        new("own_history_of_whole_clips", $"{file}: full_sequence has no history: leave distill.own_history out", null, ("file", file));
+    public static TrainingException OwnClipsOfFullSequence(string file) =>
+        new("own_clips_of_full_sequence", $"{file}: full_sequence has no units: leave distill.own_clips out", null, ("file", file));
 
-    public static TrainingException OwnHistoryUnguided(string file) =>
-        new("own_history_unguided", $"{file}: a student makes clips of its own in one row, which are poor without guidance: give distill.guidance, or leave distill.own_history out", null, ("file", file));
+    public static TrainingException OwnClipsUnguided(string file) =>
+        new("own_clips_unguided", $"{file}: a student makes clips of its own in one row, which are poor without guidance: give distill.guidance, or leave distill.own_clips out", null, ("file", file));
 
     /// <summary>The error for rounds that are not halved.</summary>
     /// <param name="file">The configuration.</param>

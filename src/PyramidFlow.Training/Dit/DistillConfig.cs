@@ -30,9 +30,10 @@ public sealed record DistillConfig
     public IReadOnlyList<int> Rounds { get; set; } = [];
 
     /// <summary>
-    /// Share of the samples with history whose clip the student makes itself from their caption, so that it learns to go on from its own errors; 0 to 1, and 0 where it learns no guidance.
+    /// Share of the batches whose clips the student makes itself from their captions: it learns at the beginnings of the steps that it takes, and to go on from its own errors. 0 to 1, and 0
+    /// where it learns no guidance.
     /// </summary>
-    public double OwnHistory { get; set; }
+    public double OwnClips { get; set; }
 
     /// <summary>Scales of the first unit and the later ones; null trains no guidance.</summary>
     internal (double First, double Later)? Scales => (Guidance ?? VideoGuidance) is { } first ? (first, VideoGuidance ?? first) : null;
@@ -88,14 +89,14 @@ public sealed record DistillConfig
     /// <param name="isWhole">Whether it is trained on whole clips.</param>
     internal TrainingException? Fault(string file, int steps, LoraConfig? lora, bool isWhole) =>
         lora is not null ? TrainingFault.DistillOfLora(file)
-        : OwnHistory > 0 && isWhole ? TrainingFault.OwnHistoryOfWholeClips(file)
+        : OwnClips > 0 && isWhole ? TrainingFault.OwnClipsOfFullSequence(file)
         : Scales is null && Rounds.Count == 0 ? TrainingFault.NothingDistilled(file)
         : Guidance is { } first && !(first > 1 && double.IsFinite(first)) ? TrainingFault.NotAbove(file, "distill.guidance", first, 1)
         : VideoGuidance is { } later && !(later > 1 && double.IsFinite(later)) ? TrainingFault.NotAbove(file, "distill.video_guidance", later, 1)
         : Rounds.Any(count => count < 1) ? TrainingFault.TooSmall(file, "distill.rounds", Rounds.First(count => count < 1), 1)
         : Rounds.Zip(Rounds.Skip(1)).Any(pair => pair.First != 2 * pair.Second) ? TrainingFault.RoundsNotHalved(file, Rounds)
-        : OwnHistory is not (>= 0 and <= 1) ? TrainingFault.NoShare(file, "distill.own_history", OwnHistory)
-        : OwnHistory > 0 && Scales is null ? TrainingFault.OwnHistoryUnguided(file)
+        : OwnClips is not (>= 0 and <= 1) ? TrainingFault.NoShare(file, "distill.own_clips", OwnClips)
+        : OwnClips > 0 && Scales is null ? TrainingFault.OwnClipsUnguided(file)
         : steps < Rounds.Count ? TrainingFault.TooSmall(file, "steps", steps, Rounds.Count)
         : null;
 }

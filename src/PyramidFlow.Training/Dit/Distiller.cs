@@ -100,47 +100,30 @@ internal sealed class Distiller : IDisposable
         static IEnumerable<(string Key, Parameter Parameter)> Trainable(PyramidTransformer model) => model.NamedParameters().Where(weight => weight.Parameter.Trainable);
     }
 
-    /// <summary>The inputs of a step with the teacher's targets, in the caller's scope.</summary>
+    /// <summary>Whether the student makes the clips of a batch itself.</summary>
+    /// <param name="drawn">A number drawn from 0 to below 1.</param>
+    internal bool IsOwn(double drawn) => drawn < config.OwnClips;
+
+    /// <summary>Clips that the student makes with its weights of now, as its pipelines would; the caller disposes them.</summary>
     /// <param name="model">The student, of one worker.</param>
-    /// <param name="latents">Normalised latents of the data, [b, c, t, h, w].</param>
-    /// <param name="text">Prompts of b rows.</param>
+    /// <param name="size">Their latents, of one clip.</param>
+    /// <param name="text">Their prompts.</param>
     /// <param name="framesPerUnit">Latent frames of a unit.</param>
-    /// <param name="own">A number drawn from 0 to 1, which decides whether the student makes the clips itself.</param>
-    /// <param name="seed">Seed of the noise of such clips.</param>
-    /// <param name="draw">Draws the inputs from latents, for a number of steps of a stage.</param>
-    internal FlowBatch Inputs(PyramidTransformer model, Tensor latents, TextCondition text, int framesPerUnit, double own, ulong seed, Func<Tensor, int?, FlowBatch> draw) =>
-        Teach(draw(latents.Size(2) > 1 && own < config.OwnHistory ? OwnClips(model, latents, text, framesPerUnit, seed) : latents, Steps), text);
+    /// <param name="seed">Seed of their noise.</param>
+    internal StudentClips Clips(PyramidTransformer model, ClipBatchSize size, TextCondition text, int framesPerUnit, ulong seed)
+    {
+        var units = 1 + (int)((size.Frames - 1) / framesPerUnit);
+        var plan = new SamplingPlan((int)size.Height, (int)size.Width, framesPerUnit, Settings.Steps, Settings.VideoSteps, [.. Enumerable.Repeat((double?)null, units)])
+        {
+            Approximations = Approximations.Of(null, null, Steps is null ? null : FlowSolvers.Uniform),
+        };
+        return new StudentClips(model, scheduler, plan, text, seed);
+    }
 
     /// <summary>A batch with the teacher's targets, in the caller's scope.</summary>
     /// <param name="batch">Inputs, drawn for <see cref="Steps"/>.</param>
     /// <param name="text">Their prompts.</param>
     internal FlowBatch Teach(FlowBatch batch, TextCondition text) => TeacherTargets.Of(teacher, batch, text, Guidance);
-
-    // Clips that the student makes with its weights of now, in one row, in place of those of the data: latents of the same shape, in the caller's scope.
-    private Tensor OwnClips(PyramidTransformer model, Tensor latents, TextCondition text, int framesPerUnit, ulong seed)
-    {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        using var noise = new SeededNoise(seed);
-        var (frames, units) = (latents.Size(2), 1 + (int)((latents.Size(2) - 1) / framesPerUnit));
-        var student = Settings;
-        var plan = new SamplingPlan((int)latents.Size(3), (int)latents.Size(4), framesPerUnit, student.Steps, student.VideoSteps, [.. Enumerable.Repeat((double?)null, units)])
-        {
-            Approximations = Approximations.Of(null, null, Steps is null ? null : FlowSolvers.Uniform),
-        };
-        var made = new List<Tensor>();
-        try
-        {
-            foreach (var unit in new PyramidSampler(model, scheduler, new SamplerOptions { UsePrefix = false, HistoryBytes = 0 }).Clip(plan, new GuidedText(text, null), noise))
-                made.Add(unit);
-            return scope.Keep(Tensor.Cat([.. made], 2).Narrow(2, 0, frames).To(latents.Type).Contiguous());
-        }
-        finally
-        {
-            foreach (var unit in made)
-                unit.Dispose();
-        }
-    }
 
     /// <inheritdoc/>
     public void Dispose()

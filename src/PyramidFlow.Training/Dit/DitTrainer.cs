@@ -174,6 +174,10 @@ internal sealed class DitTrainer : ITraining, IDisposable
         if (distiller is null)
             return (objective.Draw(latents, units, draws), text);
         var (chosen, seed) = (draws.Uniform(1)[0], draws.Uniform(1)[0]);
-        return (distiller.Inputs(model, latents, text, config.FramePerUnit, chosen, (ulong)(seed * (1L << 32)), (clips, steps) => objective.Draw(clips, units, draws, steps)), text);
+        if (units is null || !distiller.IsOwn(chosen))
+            return (distiller.Teach(objective.Draw(latents, units, draws, distiller.Steps), text), text);
+        var size = new ClipBatchSize(rows, latents.Size(2), latents.Size(3), latents.Size(4));
+        using var own = distiller.Clips(model, size, text, config.FramePerUnit, (ulong)(seed * (1L << 32)));
+        return (distiller.Teach(objective.Deal((stage, start, every) => own.At(Math.Min(units[stage], own.Units) - 1, stage, draws.Uniform(1)[0], start, every)), text), text);
     }
 }

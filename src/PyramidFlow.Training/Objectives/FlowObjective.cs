@@ -41,18 +41,14 @@ internal sealed class FlowObjective
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var (clean, noise) = Levels(latents, draws);
-        var samples = new FlowSample[columns.Length];
-        for (var column = 0; column < samples.Length; column++)
-        {
-            var stage = columns[column];
-            var (first, step) = (column, columns.Length);
-            samples[column] = Sample([.. clean.Select(x => x.Slice(0, first, rows, step))], noise[stage].Slice(0, first, rows, step),
-                stage, units?[stage], draws, steps);
-        }
-
-        var batch = FlowBatch.Of([.. samples.Select(s => Keep(scope, s))]);
-        return batch with { Timesteps = scope.Keep(batch.Timesteps) };
+        var batch = Deal((stage, first, every) =>
+            Sample([.. clean.Select(x => x.Slice(0, first, rows, every))], noise[stage].Slice(0, first, rows, every), stage, units?[stage], draws, steps));
+        return new FlowBatch([.. batch.Columns.Select(sample => Keep(scope, sample))], scope.Keep(batch.Timesteps));
     }
+
+    /// <summary>A batch that is distributed over the stages by the sample ratios, in the caller's scope.</summary>
+    /// <param name="sample">Gives the sample of a stage: of the row that is named first, and of others at the distance that is named then.</param>
+    public FlowBatch Deal(Func<int, int, int, FlowSample> sample) => FlowBatch.Of([.. columns.Select((stage, column) => sample(stage, column, columns.Length))]);
 
     /// <summary>Trains all rows at one stage: the last unit of the clip is the target, the frames before it are its history.</summary>
     /// <param name="latents">Clean latents, [b, c, t, h, w].</param>

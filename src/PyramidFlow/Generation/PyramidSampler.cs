@@ -47,7 +47,10 @@ public sealed record SamplerOptions
 /// <param name="Steps">Evaluations of the stage.</param>
 internal readonly record struct SamplerStep(int Unit, int Stage, int Step, int Steps)
 {
-    internal (PyramidFlowScheduler Schedule, Tensor Sample, Tensor Velocity, double Sigma) State { private get; init; }
+    internal (PyramidFlowScheduler Schedule, Tensor Beginning, Tensor Sample, Tensor Velocity, double Sigma) State { private get; init; }
+
+    /// <summary>The sample before the evaluation, while the step is reported: [b, c, t, h, w] at the size of the stage.</summary>
+    internal Tensor Beginning => State.Beginning;
 
     /// <summary>Estimates the clean latents, while the step is reported: [b, c, t, h, w] at the size of the stage, in the caller's scope.</summary>
     internal Tensor EstimateClean() => State.Schedule.Clean(Stage, State.Sample, State.Velocity, State.Sigma);
@@ -271,10 +274,10 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
             using var inner = new TensorScope();
             var velocity = velocities.At(x, i, () => ahead.Prepare(stage + 1));                                                      // [b, c, t, h, w]
             var next = inner.Keep(integrator.Step(x, velocity, i));
+            progress?.Report(new SamplerStep(unit, stage, i + 1, points.Count) { State = (scheduler, x, next, velocity, points.Sigmas[i + 1]) });
             if (x != start)
                 x.Dispose();
             x = next;
-            progress?.Report(new SamplerStep(unit, stage, i + 1, points.Count) { State = (scheduler, x, velocity, points.Sigmas[i + 1]) });
         }
 
         velocities.Complete();

@@ -16,7 +16,7 @@ public sealed class SpriteDistillTests : IDisposable
 
     private static readonly SpriteDitConfig Config = new()
     {
-        Transformer = SpriteRuns.Transformer, Distill = new DistillConfig { Guidance = 3, Rounds = [2, 1], OwnHistory = 0.5 },
+        Transformer = SpriteRuns.Transformer, Distill = new DistillConfig { Guidance = 3, Rounds = [2, 1], OwnClips = 0.5 },
         Clips = 3, LatentFrames = 3, Steps = 4, Batch = [2, 2, 2], Workers = 2, WarmUpSteps = 1, CheckpointEvery = 2, HeldOut = 2,
     };
 

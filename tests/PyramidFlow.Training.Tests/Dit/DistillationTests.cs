@@ -155,10 +155,10 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
     }
 
     [Fact]
-    public async Task A_student_of_guidance_trains_on_media_and_on_its_own_history_and_its_run_needs_no_options()
+    public async Task A_student_of_guidance_trains_on_media_and_on_its_own_clips_and_its_run_needs_no_options()
     {
         var annotations = await runs.SomeMediaAsync();
-        Train(OwnDataRuns.Config(model.Folder, annotations, "\"distill\": { \"guidance\": 3, \"rounds\": [1], \"own_history\": 1 }, \"steps\": 2"), "run");
+        Train(OwnDataRuns.Config(model.Folder, annotations, "\"distill\": { \"guidance\": 3, \"rounds\": [1], \"own_clips\": 1 }, \"steps\": 2"), "run");
         var settings = CheckpointFolder.Open(model.Folder).With(Media.File("run"), null).Settings();
         Assert.Equal(new DistilledSettings(3, 3, 1), settings.Distilled);
         using var pipeline = VideoPipeline.Load(model.Folder, new PipelineOptions { Transformer = Media.File("run") });
@@ -173,9 +173,9 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
     [InlineData("\"rounds\": [0]", "config_value_invalid", "key=distill.rounds value=0 least=1")]
     [InlineData("\"guidance\": 1", "config_value_invalid", "key=distill.guidance value=1 limit=1")]
     [InlineData("\"guidance\": 3, \"video_guidance\": -2", "config_value_invalid", "key=distill.video_guidance value=-2")]
-    [InlineData("\"rounds\": [2], \"own_history\": 2", "config_value_invalid", "key=distill.own_history value=2")]
-    [InlineData("\"own_history\": 1", "nothing_distilled", "")]
-    [InlineData("\"rounds\": [2], \"own_history\": 0.5", "own_history_unguided", "")]
+    [InlineData("\"rounds\": [2], \"own_clips\": 2", "config_value_invalid", "key=distill.own_clips value=2")]
+    [InlineData("\"own_clips\": 1", "nothing_distilled", "")]
+    [InlineData("\"rounds\": [2], \"own_clips\": 0.5", "own_clips_unguided", "")]
     [InlineData("\"rounds\": [8, 4, 2, 1]", "config_value_invalid", "key=steps value=3 least=4")]
     [InlineData("\"rounds\": [2], \"teacher\": \"whole\"", "teacher_of_other_network", "teacher=whole found=True wanted=False")]
     [InlineData("\"rounds\": [16]", "student_of_more_steps", "steps=16 teacher_steps=10")]
@@ -223,8 +223,8 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
         AssertRefused(() => Plan(DitKind.Distill), "model_unknown");
         foreach (var (addition, code) in new[] { ("\"seed\": 1", "distill_missing"), ($"{Rounds}, \"lora\": {{ }}", "distill_of_lora"), ($"{Rounds}, \"from_scratch\": true", "distill_from_scratch") })
             FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(OwnDataRuns.ExtractedConfig(student, annotations, addition), "run")), code, ("file", Media.File("run.json")));
-        var whole = OwnDataRuns.ExtractedConfig(student, annotations, "\"distill\": { \"rounds\": [2], \"own_history\": 0.5 }, \"objective\": \"full_sequence\"");
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(whole, "run")), "own_history_of_whole_clips", ("file", Media.File("run.json")));
+        var whole = OwnDataRuns.ExtractedConfig(student, annotations, "\"distill\": { \"rounds\": [2], \"own_clips\": 0.5 }, \"objective\": \"full_sequence\"");
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(whole, "run")), "own_clips_of_full_sequence", ("file", Media.File("run.json")));
 
         void Plan(DitKind kind) => DitTraining.Plan(Media.File("run.json"), kind, 1, null, CancellationToken.None);
 
