@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Microsoft.Playwright;
 using PyramidFlow.Server.Tests;
 
@@ -28,12 +30,12 @@ public sealed class LivePageTests(Chromium chromium) : BrowserTest(chromium)
         await AccessibleAsync(page);
         await page.GetByRole(AriaRole.Button, new() { Name = "Cancel", Exact = true }).ClickAsync();
 
-        // Short parts, so that some follow the change.
-        await GenerateAsync(page, units: 24, steps: "16");
+        await GenerateAsync(page, units: 24, steps: "40");
         await panel.GetByLabel("Next prompt").FillAsync("a large green square resting on a gray background");
         await panel.GetByRole(AriaRole.Button, new() { Name = "Take this prompt next" }).ClickAsync();
         await Expect(panel).ToContainTextAsync("on: “a large green square");
-        await page.WaitForTimeoutAsync(1500);
+        var from = int.Parse(Regex.Match(await panel.InnerTextAsync(), @"From part (\d+) on: “a large green").Groups[1].Value, CultureInfo.InvariantCulture);
+        await Expect(page.Locator(".units li.done").Nth(from - 1)).ToBeVisibleAsync();
         await panel.GetByRole(AriaRole.Button, new() { Name = "Stop and keep" }).ClickAsync();
         await FinishedAsync(page);
         await Expect(page.Locator(".about")).ToContainTextAsync("s on: “a large green square");
