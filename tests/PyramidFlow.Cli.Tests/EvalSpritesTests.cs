@@ -36,6 +36,7 @@ public class EvalSpritesTests(TinyModel model) : IClassFixture<TinyModel>
     [Theory]
     [InlineData("extension", "kept", "joint")]
     [InlineData("schedule", "turned", "motion_before")]
+    [InlineData("long", "unit_2", "unit_16")]
     public async Task Other_modes_have_figures_of_their_own(string mode, params string[] names)
     {
         var run = await CliRun.OfAsync("eval", "sprites", "--mode", mode, "--count", "1", "--model", model.Folder, "--json");

@@ -26,7 +26,7 @@ internal static class EvalCommand
     {
         var count = CliOptions.Whole("--count", "N", $"clips to generate and judge [default: {DefaultCount}]", 1);
         var seed = CliOptions.Seed("--seed", "which prompts and noise [default: 0]");
-        var mode = CliOptions.Choice("--mode", "what to evaluate: videos from prompts, the continuation of given frames, or a change of prompt [default: video]", [.. SpriteEvaluation.Modes]);
+        var mode = CliOptions.Choice("--mode", "what to evaluate: videos from prompts, the continuation of given frames, a change of prompt, or single units of long videos [default: video]", [.. SpriteEvaluation.Modes]);
         var colour = CliOptions.Choice("--colour", "ask for sprites of this colour only [default: all eight; pink is one that training does not show]",
             [.. Enum.GetNames<SpriteColour>().Select(name => name.ToLowerInvariant())]);
         var json = CliOptions.Flag("--json", "print one JSON object instead of a table");
@@ -71,7 +71,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
     private const int ClipsOnSheet = 12, ReconstructedClips = 16, ReconstructedFrames = 33;
 
     /// <summary>Modes of the evaluation; the first is the default.</summary>
-    internal static IReadOnlyList<string> Modes { get; } = ["video", "extension", "schedule"];
+    internal static IReadOnlyList<string> Modes { get; } = ["video", "extension", "schedule", "long"];
 
     /// <summary>Generates, judges and prints.</summary>
     /// <param name="mode">One of <see cref="Modes"/>.</param>
@@ -94,6 +94,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
         {
             "extension" => new ExtensionTrial(scenes),
             "schedule" => new ScheduleTrial(scenes, settings),
+            "long" => new LongTrial(scenes, settings),
             _ => new VideoTrial(scenes, settings),
         };
         using var line = new ProgressLine(console);

@@ -185,3 +185,39 @@ internal sealed class ScheduleTrial(SpriteScenes scenes, PipelineSettings settin
         turned += (first.Motion, second.Motion) == (turn.Before.Motion, turn.Then) ? 1 : 0;
     }
 }
+
+/// <summary>
+/// Clips of 16 units whose sprite rests, so that it never leaves the frame: what single units show tells how errors pile up. A unit is right when its 8 frames show everything that the prompt
+/// says.
+/// </summary>
+/// <param name="scenes">Which prompts and noise.</param>
+/// <param name="settings">The checkpoint's size.</param>
+internal sealed class LongTrial(SpriteScenes scenes, PipelineSettings settings) : ISpriteTrial
+{
+    private static readonly int[] Units = [2, 4, 8, 16];
+
+    private readonly SpriteAccuracy[] accuracies = [.. Units.Select(_ => new SpriteAccuracy())];
+
+    public IReadOnlyList<(string Name, double Share)> Shares => [.. Units.Zip(accuracies, (unit, accuracy) => ($"unit_{unit}", accuracy.All))];
+
+    public IReadOnlyList<(string Name, string Words, double Value)> Figures => [];
+
+    public GenerationOptions Request(int index) => new()
+    {
+        Prompt = SpriteCaptions.Canonical(Attributes(index)),
+        Frames = VideoLength.OfLatents(Units[^1]),
+        Seed = VideoTrial.Noise(scenes.Seed, index),
+    };
+
+    public void Judge(int index, byte[] clip)
+    {
+        var frame = settings.Width * settings.Height * 3;
+        foreach (var (unit, accuracy) in Units.Zip(accuracies))
+        {
+            var (start, end) = (VideoLength.OfLatents(unit - 1), VideoLength.OfLatents(unit));
+            accuracy.Add(Attributes(index), SpriteJudge.Judge(clip.AsSpan(start * frame, (end - start) * frame), end - start, settings.Width, settings.Height));
+        }
+    }
+
+    private SpriteAttributes Attributes(int index) => scenes.Scene(index).Attributes with { Motion = SpriteMotion.Still };
+}
