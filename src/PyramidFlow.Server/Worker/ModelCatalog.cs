@@ -11,8 +11,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
     private readonly System.Collections.Concurrent.ConcurrentDictionary<string, string> leftOut = [];
 
     /// <summary>
-    /// Returns all models. A checkpoint with several transformers has one model for each; its folder name alone stands
-    /// for the first.
+    /// Returns all models. A checkpoint with several transformers has one model for each, named after folder and variant; its folder name alone stands for the first.
     /// </summary>
     public IReadOnlyList<VideoModel> All() => Scan().Models;
 
@@ -26,7 +25,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
             {
                 var checkpoint = Models.CheckpointFolder.Open(folder);
                 models.AddRange(checkpoint.Variants.Select(variant =>
-                    new VideoModel(checkpoint.Variants.Count == 1 ? name : $"{name}:{variant}", checkpoint.Root, variant, checkpoint.Settings(variant))));
+                    new VideoModel(checkpoint.Variants.Count == 1 || variant.Length == 0 ? name : $"{name}:{variant}", checkpoint.Root, variant, checkpoint.Settings(variant))));
                 leftOut.TryRemove(name, out _);
             }
             catch (Exception e)

@@ -111,16 +111,21 @@ public sealed class CheckpointFolder
     /// <summary>Whether there is a folder of a component.</summary>
     internal bool Has(string name) => Directory.Exists(PathOf(name));
 
-    /// <summary>Default settings of a pipeline: the released ones, overridden by <c>pipeline.json</c>, which is that of the run where a run's transformer is used.</summary>
+    /// <summary>
+    /// Default settings of a pipeline: the released ones, overridden by <c>pipeline.json</c>, which is that of the run where a run's transformer is used, and then by a <c>pipeline.json</c> in the
+    /// folder of the transformer, such as that of a variant that is distilled to few steps.
+    /// </summary>
     /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
     /// <exception cref="CheckpointException"><c>pipeline.json</c> is damaged or has an invalid value.</exception>
     public PipelineSettings Settings(string? variant = null)
     {
         var defaults = PipelineSettings.Released(Family, variant ?? Variants[0]);
-        return SettingsFile is { } file ? PipelineSettings.Read(file, defaults) : defaults;
+        var settings = SettingsFile is { } file ? PipelineSettings.Read(file, defaults) : defaults;
+        var own = Path.Combine(PathOf(CheckpointNames.TransformerOf(variant ?? Variants[0])), PipelineSettings.FileName);
+        return File.Exists(own) ? PipelineSettings.Read(own, settings) : settings;
     }
 
-    /// <summary>The file of its settings; null where there is none.</summary>
+    /// <summary>The file of the settings of all transformers; null where there is none.</summary>
     internal string? SettingsFile
     {
         get

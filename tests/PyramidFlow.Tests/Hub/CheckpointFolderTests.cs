@@ -1,5 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
+using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 
@@ -35,6 +36,25 @@ public sealed class CheckpointFolderTests
         Assert.Equal(["", "image", "mine"], checkpoint.Variants);
         Assert.Equal("diffusion_transformer", checkpoint.Transformer().Name);
         Assert.Equal("diffusion_transformer_mine", checkpoint.Transformer("mine").Name);
+    }
+
+    [Fact]
+    public void A_variant_may_have_settings_of_its_own_and_keeps_them_when_the_checkpoint_is_converted()
+    {
+        using var folder = new TemporaryFolder();
+        ReleasedLayout.Write(folder, ModelFamilies.Flux, "diffusion_transformer", "diffusion_transformer_fast");
+        folder.Write("pipeline.json", """{ "frames": 49, "steps": [10, 10, 10], "guidance": 3 }""");
+        folder.Write("diffusion_transformer_fast/pipeline.json", """{ "steps": [2, 2, 2], "guidance": 0, "video_guidance": 0, "distilled": { "guidance": 3, "steps": 2 } }""");
+        CheckpointConversion.Convert(folder.Path, folder.File("converted"), cancellationToken: TestContext.Current.CancellationToken);
+        foreach (var root in (string[])[folder.Path, folder.File("converted")])
+        {
+            var checkpoint = CheckpointFolder.Open(root);
+            Assert.Equal([2, 2, 2], checkpoint.Settings("fast").Steps);
+            Assert.Equal(new DistilledSettings(3, null, 2), checkpoint.Settings("fast").Distilled);
+            Assert.Equal(49, checkpoint.Settings("fast").Frames);
+            Assert.Equal([10, 10, 10], checkpoint.Settings().Steps);
+            Assert.Null(checkpoint.Settings("").Distilled);
+        }
     }
 
     [Theory]

@@ -144,5 +144,5 @@ internal static class Examples
     ];
 
     /// <summary>Returns examples for a model: the sprites model of the repository knows only its own world.</summary>
-    public static IReadOnlyList<string> For(VideoModel? model) => model?.Id == "sprites" ? Sprites : World;
+    public static IReadOnlyList<string> For(VideoModel? model) => model?.Id is "sprites" or "sprites:fast" ? Sprites : World;
 }

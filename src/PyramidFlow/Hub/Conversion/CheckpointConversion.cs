@@ -72,9 +72,13 @@ internal static class CheckpointConversion
     private static List<(string From, string To)> CollectCheckpoint(CheckpointFolder checkpoint, List<ConversionPart> parts, List<string> notes)
     {
         var copied = new List<(string From, string To)>();
-        var settings = Path.Combine(checkpoint.Root, PipelineSettings.FileName);
-        if (File.Exists(settings))
-            copied.Add((settings, PipelineSettings.FileName));
+        foreach (var folder in (string[])["", .. checkpoint.Variants.Select(CheckpointNames.TransformerOf)])
+        {
+            var settings = Path.Combine(folder, PipelineSettings.FileName);
+            if (File.Exists(Path.Combine(checkpoint.Root, settings)))
+                copied.Add((Path.Combine(checkpoint.Root, settings), settings));
+        }
+
         var text = checkpoint.Family.TextComponents;
         var models = checkpoint.Variants.Select(variant => checkpoint.Transformer(variant).Name)
             .Append(CheckpointNames.Vae).Concat(text.Select(part => part.TextEncoder));
