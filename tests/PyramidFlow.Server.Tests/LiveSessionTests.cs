@@ -7,6 +7,8 @@ using Microsoft.Extensions.DependencyInjection;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Testing;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Server.Tests;
 
@@ -78,6 +80,40 @@ public sealed class LiveSessionTests
         FaultOf("video_ended", await Assert.ThrowsAsync<JobException>(() => jobs.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Stop), Cancel)));
 
         static void FaultOf(string code, JobException fault) => Assert.Equal(code, fault.Code);
+    }
+
+    [Fact]
+    public async Task Several_processes_that_take_a_video_over_keep_its_changes_and_take_no_others()
+    {
+        using var folder = new TemporaryFolder();
+        string id;
+        int from;
+        await using (var alone = await TestServer.StartAsync(data: folder.File("data")))
+        {
+            id = await alone.SubmitAsync(new { prompt = "a small red circle moving right on a black background", num_frames = (8 * 20) + 1, num_inference_steps = 4, seed = 7 });
+            await BegunAsync(alone, id);
+            var change = await alone.Services.GetRequiredService<IVideoJobs>().ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Prompt, "a large blue square"), Cancel);
+            from = change.FromUnit;
+        }
+
+        var groups = await Task.WhenAll(Enumerable.Range(0, 2).Select(rank => Task.Run(() => ProcessGroup.Join(
+            new Rendezvous(rank, 2, rank, "127.0.0.1", 0) { StoreFile = folder.File("store") }, new GroupOptions { Limit = TimeSpan.FromMinutes(2) }, Cancel), Cancel)));
+        using var leads = groups[0];
+        using var follows = groups[1];
+        var following = VideoWorkers.FollowAsync(Of(new ServerOptions { DataFolder = "", Models = () => [new ModelFolder("sprites", Sprites.Folder)] }, follows), Cancel);
+        await using (var together = await TestServer.StartAsync(options => Of(options, leads), folder.File("data")))
+        {
+            await BegunAsync(together, id);
+            var jobs = together.Services.GetRequiredService<IVideoJobs>();
+            Assert.Equal("video_made_together", (await Assert.ThrowsAsync<JobException>(() => jobs.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Stop), Cancel))).Code);
+            Assert.Equal("completed", (await together.EndedAsync(id)).GetProperty("status").GetString());
+            var request = (await jobs.GetAsync(Owner.Local, id, Cancel)).Request;
+            Assert.Equal(new PromptChange(ClipChanges.SecondsOf(from, request.FramesPerUnit ?? 1, false, jobs.Models[0].Settings.FramesPerSecond), "a large blue square"), Assert.Single(request.Schedule));
+        }
+
+        Assert.True(await following);
+
+        static ServerOptions Of(ServerOptions options, ProcessGroup group) => options with { Pipeline = options.Pipeline with { Parallel = new VideoParallel(group), Threads = 1 } };
     }
 
     private static Task<JsonElement> BegunAsync(TestServer server, string id) =>
