@@ -162,6 +162,7 @@ internal static class ServerServices
         .AddSingleton(new VideoFolder(options.DataFolder))
         .AddSingleton(new RetentionRules(options.KeepDays, options.KeepBytes))
         .AddSingleton(new LeaseRules(options.Attempts, TimeSpan.FromSeconds(options.RetrySeconds)) { Length = TimeSpan.FromSeconds(options.LeaseSeconds) })
+        .AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>())
         .AddSingleton<SqlDialect>(provider => options.Database is { } connection ? new PostgresDialect(connection) : new SqliteDialect(provider.GetRequiredService<VideoFolder>().Database))
         .AddSingleton<IJobStore, SqlJobStore>()
         .AddSingleton<JobSignals>()
@@ -190,7 +191,7 @@ internal static class ServerServices
     public static IServiceCollection AddWebhooks(this IServiceCollection services, WebhookRules rules)
     {
         services.AddSingleton(rules).AddSingleton<WebhookSecrets>();
-        return !rules.IsOn ? services : services.AddSingleton<WebhookClient>().AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>()).AddHostedService<WebhookSender>();
+        return !rules.IsOn ? services : services.AddSingleton<WebhookClient>().AddHostedService<WebhookSender>();
     }
 
     /// <summary>Adds the services of REST and the page.</summary>

@@ -39,7 +39,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, webhook, work, created, idempotency_key, fingerprint, request) "
             + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @webhook, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
             Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model), ("loras", NameColumn.JoinSet(job.Request.Loras?.Select(lora => lora.Path) ?? [])),
-            ("webhook", job.Request.Webhook), ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
+            ("webhook", job.Request.Webhook is { } url ? WebhookRules.Normal(url) : null), ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         return (rows[0], true);
