@@ -20,7 +20,7 @@ internal interface IVideoJobs
     /// <param name="idempotencyKey">A second call with the same key, request and upload returns the job of the first call; null for none.</param>
     /// <param name="cancellationToken">Cancels the call before the job is in the queue.</param>
     /// <exception cref="JobException">The request is impossible, the upload is refused, or the owner has too many active jobs or requests in this minute.</exception>
-    Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, string? idempotencyKey = null, CancellationToken cancellationToken = default);
+    Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, IdempotencyKey? idempotencyKey = null, CancellationToken cancellationToken = default);
 
     /// <summary>Reads a video with its place in the queue.</summary>
     /// <exception cref="JobException">The owner has no such video.</exception>
@@ -69,6 +69,16 @@ internal interface IVideoJobs
     /// </summary>
     /// <exception cref="JobException">The video does not exist, is queued or has failed.</exception>
     IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, CancellationToken cancellationToken = default);
+}
+
+/// <summary>The key by which a request is known when it is repeated.</summary>
+/// <param name="Text">The key as the client sent it.</param>
+/// <param name="Count">Number of videos that the request asks for.</param>
+/// <param name="Number">Which of them this one is, from 0.</param>
+internal sealed record IdempotencyKey(string Text, int Count = 1, int Number = 0)
+{
+    /// <summary>The key of this video. Headers have no line break, so that no client sends the key of a later one.</summary>
+    public string OfVideo => Number == 0 ? Text : FormattableString.Invariant($"{Text}\n{Number}");
 }
 
 /// <summary>A change of a video.</summary>

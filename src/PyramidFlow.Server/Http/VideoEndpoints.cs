@@ -131,7 +131,7 @@ internal static class VideoEndpoints
                     upload.Content.Position = 0;
                 // Each has the next seed, and all are shown together.
                 var request = made.Count == 0 ? asked.Request : made[0].Sibling(asked.Request, made.Count);
-                made.Add(await jobs.SubmitAsync(owner, request, upload, key.Length == 0 ? null : made.Count == 0 ? key : $"{key}#{made.Count + 1}", cancellationToken).ConfigureAwait(false));
+                made.Add(await jobs.SubmitAsync(owner, request, upload, key.Length == 0 ? null : new IdempotencyKey(key, count, made.Count), cancellationToken).ConfigureAwait(false));
             }
         }
         catch (Exception e)

@@ -18,14 +18,14 @@ internal sealed class VideoJobs(
 
     public IReadOnlyList<VideoLora> Loras => loras.All();
 
-    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
+    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, IdempotencyKey? idempotencyKey, CancellationToken cancellationToken)
     {
         Admit(owner);
         var own = keys.LimitsOf(owner).Over(limits);
         var job = new NewJob(VideoId.New(), owner, request)
         {
-            IdempotencyKey = idempotencyKey,
-            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
+            IdempotencyKey = idempotencyKey?.OfVideo,
+            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, idempotencyKey.Count, upload, cancellationToken).ConfigureAwait(false),
             MaxActive = own.ActiveJobs,
             MaxPerDay = own.VideosPerDay,
         };
@@ -256,8 +256,8 @@ internal sealed class VideoJobs(
         }
     }
 
-    // A hash of the request and its upload.
-    private static async Task<string> FingerprintAsync(VideoRequest request, VideoUpload? upload, CancellationToken cancellationToken)
+    // A hash of the request, the number of its videos and its upload.
+    private static async Task<string> FingerprintAsync(VideoRequest request, int count, VideoUpload? upload, CancellationToken cancellationToken)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, StoreJson.Default.VideoRequest));
@@ -270,3 +270,6 @@ internal sealed class VideoJobs(
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }
+        // Requests of one video have the hash that earlier versions made.
+        if (count > 1)
+            hash.AppendData([(byte)count]);

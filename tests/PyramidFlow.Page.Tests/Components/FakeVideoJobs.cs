@@ -53,7 +53,7 @@ internal sealed class FakeVideoJobs : IVideoJobs
         changes.Writer.TryWrite(new JobChange(id, known[id]));
     }
 
-    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
+    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, IdempotencyKey? idempotencyKey, CancellationToken cancellationToken)
     {
         if (Fault is not null)
             throw Fault;
