@@ -199,6 +199,7 @@ internal static class ServerServices
         .AddSingleton<JobFeed>()
         .AddHostedService(provider => provider.GetRequiredService<JobFeed>())
         .AddSingleton<RequestCheck>()
+        .AddSingleton<LinkTokens>()
         .AddSingleton<UploadReader>()
         .AddSingleton<IVideoJobs, VideoJobs>()
         .AddSingleton<ShareLinks>();
