@@ -95,6 +95,8 @@ internal sealed record VideoQuery(int Limit = 20, string? After = null, bool Old
     /// <summary>The greatest limit.</summary>
     public const int Most = 100;
 
+    private const int MostParts = 8;
+
     /// <summary>Words that all stand in the prompts of a listed video, in upper or lower case; empty lists any.</summary>
     public string Words { get; init; } = "";
 
@@ -104,6 +106,12 @@ internal sealed record VideoQuery(int Limit = 20, string? After = null, bool Old
     /// <summary>Whether not all videos are listed.</summary>
     public bool IsSearch => OnlyFavourites || !string.IsNullOrWhiteSpace(Words);
 
+    /// <summary>
+    /// Parts of the words of which each stands in the request of a video that is found, whatever the case of its letters, which all databases know alike: runs of ASCII letters and digits, the longest ones.
+    /// </summary>
+    public IReadOnlyList<string> Parts => [.. Words.Split([.. Words.Where(letter => !char.IsAsciiLetterOrDigit(letter)).Distinct()], StringSplitOptions.RemoveEmptyEntries)
+        .Distinct(StringComparer.OrdinalIgnoreCase).OrderByDescending(part => part.Length).Take(MostParts)];
+
     /// <summary>Whether a video is one of those to list; a search finds completed ones.</summary>
     public bool Finds(VideoJob job) => !IsSearch || (job.Status == VideoStatus.Completed && (job.IsFavourite || !OnlyFavourites)
         && Words.Split(' ', StringSplitOptions.RemoveEmptyEntries).All(word => job.Request.Schedule.Select(change => change.Prompt).Append(job.Request.Prompt ?? "")
@@ -112,8 +120,9 @@ internal sealed record VideoQuery(int Limit = 20, string? After = null, bool Old
 
 /// <summary>A page of a list of videos.</summary>
 /// <param name="Jobs">The videos, in the requested order.</param>
-/// <param name="HasMore">Whether more videos follow.</param>
-internal sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore);
+/// <param name="HasMore">Whether more videos follow, or, in a search, may follow.</param>
+/// <param name="Last">Id after which the list continues; null for an empty list.</param>
+internal sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore, string? Last);
 
 /// <summary>A picture or video as the user sent it. It is decoded and encoded anew, and never stored or served as it came.</summary>
 /// <param name="Content">The bytes. They are read once, and twice with an idempotency key: the stream must then support seeking. Size limits apply while they are read.</param>

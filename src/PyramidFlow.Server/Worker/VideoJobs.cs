@@ -11,7 +11,7 @@ namespace PyramidFlow.Server.Worker;
 internal sealed class VideoJobs(
     IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, LoraCatalog loras, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
 {
-    private const int LockAttempts = 20, SearchedAtOnce = 500;
+    private const int LockAttempts = 20, SearchedAtOnce = 500, SearchedInAll = 1000;
     private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
 
     public IReadOnlyList<VideoModel> Models => catalog.All();
@@ -66,26 +66,37 @@ internal sealed class VideoJobs(
         Admit(owner);
         if (query.Limit is < 1 or > VideoQuery.Most)
             throw ServiceFault.LimitOutOfRange(VideoQuery.Most);
-        var jobs = query.IsSearch
-            ? await SearchAsync(owner, query, cancellationToken).ConfigureAwait(false)
-            : await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
+        if (query.IsSearch)
+            return await SearchAsync(owner, query, cancellationToken).ConfigureAwait(false);
+        var jobs = await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
         var placed = new List<VideoJob>();
         foreach (var job in jobs.Take(query.Limit))
             placed.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
-        return new VideoList(placed, jobs.Count > query.Limit);
+        return new VideoList(placed, jobs.Count > query.Limit, placed.LastOrDefault()?.Id);
     }
 
-    // The prompts are read and compared here: databases fold letters other than ASCII in ways of their own, and prompts stand in JSON.
-    private async Task<IReadOnlyList<VideoJob>> SearchAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
+    // The database leaves out what cannot be meant. Prompts are compared here: databases fold letters other than ASCII in ways of their own, and prompts stand in JSON. Each call looks at so many videos at most.
+    private async Task<VideoList> SearchAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
     {
-        var (found, page) = (new List<VideoJob>(), query with { Limit = SearchedAtOnce });
-        while (true)
+        var (found, last) = (new List<VideoJob>(), query.After);
+        for (var looked = 0; looked < SearchedInAll; looked += SearchedAtOnce)
         {
-            var jobs = await store.ListAsync(owner, page, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
-            found.AddRange(jobs.Take(page.Limit).Where(query.Finds));
-            if (found.Count > query.Limit || jobs.Count <= page.Limit)
-                return [.. found.Take(query.Limit + 1)];
-            page = page with { After = jobs[page.Limit - 1].Id };
+            var jobs = await store.ListAsync(owner, query with { Limit = SearchedAtOnce, After = last }, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
+            foreach (var job in jobs.Take(SearchedAtOnce))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                if (query.Finds(job))
+                {
+                    if (found.Count == query.Limit)
+                        return new VideoList(found, true, last);
+                    found.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
+                }
+
+                last = job.Id;
+            }
+
+            if (jobs.Count <= SearchedAtOnce)
+                return new VideoList(found, false, last);
         }
     }
 

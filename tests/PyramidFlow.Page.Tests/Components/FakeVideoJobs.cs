@@ -76,7 +76,7 @@ internal sealed class FakeVideoJobs : IVideoJobs
         if (Fault is not null)
             throw Fault;
         var all = known.Values.Where(query.Finds).OrderByDescending(job => job.CreatedAt).SkipWhile(job => query.After is not null && job.Id != query.After).Skip(query.After is null ? 0 : 1).ToList();
-        return Task.FromResult(new VideoList([.. all.Take(query.Limit)], all.Count > query.Limit));
+        return Task.FromResult(new VideoList([.. all.Take(query.Limit)], all.Count > query.Limit, all.Take(query.Limit).LastOrDefault()?.Id));
     }
 
     public Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken) =>

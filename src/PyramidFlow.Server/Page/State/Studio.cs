@@ -13,6 +13,7 @@ internal sealed class Studio : IAsyncDisposable
     private readonly KeyWatch keys;
     private readonly ShareLinks links;
     private Owner owner;
+    private CancellationTokenSource? searching;
 
     /// <param name="jobs">Access to videos.</param>
     /// <param name="library">The displayed videos.</param>
@@ -106,10 +107,10 @@ internal sealed class Studio : IAsyncDisposable
     }
 
     /// <summary>Searches the videos.</summary>
-    public Task SearchAsync(string words, bool onlyFavourites) => TryAsync(() => Library.SearchAsync(words, onlyFavourites, default));
+    public Task SearchAsync(string words, bool onlyFavourites) => SearchAsync(end => Library.SearchAsync(words, onlyFavourites, end));
 
     /// <summary>Searches older videos.</summary>
-    public Task FindMoreAsync() => TryAsync(() => Library.FindMoreAsync(default));
+    public Task FindMoreAsync() => SearchAsync(Library.FindMoreAsync);
 
     /// <summary>Marks videos as favourites, or takes the marks off.</summary>
     public Task MarkAsync(bool isFavourite, params IReadOnlyList<VideoJob> marked) => TryAsync(async () =>
@@ -243,6 +244,7 @@ internal sealed class Studio : IAsyncDisposable
     /// <summary>Announces a text to screen readers.</summary>
     public void Say(string words)
     {
+        await (searching?.CancelAsync() ?? Task.CompletedTask);
         Announcement = words;
         Touch();
     }
@@ -262,6 +264,27 @@ internal sealed class Studio : IAsyncDisposable
         try
         {
             await what();
+    // Another search, and the end of the page, end one that is under way.
+    private async Task SearchAsync(Func<CancellationToken, Task> find)
+    {
+        using var own = new CancellationTokenSource();
+        var before = searching;
+        searching = own;
+        try
+        {
+            await (before?.CancelAsync() ?? Task.CompletedTask);
+            await TryAsync(() => find(own.Token));
+        }
+        catch (OperationCanceledException) when (own.IsCancellationRequested)
+        {
+            // Nobody waits for it any more.
+        }
+        finally
+        {
+            searching = searching == own ? null : searching;
+        }
+    }
+
             Trouble = null;
         }
         catch (JobException e)
