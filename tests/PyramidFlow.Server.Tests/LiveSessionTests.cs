@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json;
@@ -7,6 +8,8 @@ using Microsoft.Extensions.DependencyInjection;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch.Distributed;
 
@@ -80,6 +83,39 @@ public sealed class LiveSessionTests
         FaultOf("video_ended", await Assert.ThrowsAsync<JobException>(() => jobs.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Stop), Cancel)));
 
         static void FaultOf(string code, JobException fault) => Assert.Equal(code, fault.Code);
+    }
+
+    [Fact]
+    public async Task A_client_that_sends_too_much_is_told_so_and_a_change_may_come_by_one_request()
+    {
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false });
+        var id = await server.SubmitAsync(Long);
+        using (var socket = await ConnectAsync(server, id))
+        {
+            await socket.SendAsync(new byte[2 << 20], WebSocketMessageType.Text, false, Cancel);
+            await ClosedAsync(socket, WebSocketCloseStatus.MessageTooBig, "message_too_long");
+        }
+
+        using (var socket = await ConnectAsync(server, id))
+        {
+            for (var i = 0; i < LiveSession.MostMessages; i++)
+                Assert.Equal("change_unknown", (await AskAsync(socket, new { type = "paint" })).GetProperty("error").GetProperty("reason").GetString());
+            await socket.SendAsync("{}"u8.ToArray(), WebSocketMessageType.Text, true, Cancel);
+            await ClosedAsync(socket, WebSocketCloseStatus.PolicyViolation, "too_many_messages");
+        }
+
+        var store = server.Services.GetRequiredService<IJobStore>();
+        Assert.NotNull(await store.BeginUnitAsync((await store.LeaseAsync("a", ["sprites"], TimeSpan.FromMinutes(5), Cancel))!, 2, 9, Cancel));
+        var changed = await server.PostAsync(new { type = "prompt", prompt = "a blue ball" }, $"/v1/videos/{id}/live");
+        Assert.Equal(("accepted", 4), (changed.GetProperty("type").GetString(), changed.GetProperty("from_unit").GetInt32()));
+        await TestServer.RefusedAsync(await server.Client.PostAsJsonAsync($"/v1/videos/{id}/live", new { type = "go_on" }, Cancel), HttpStatusCode.Conflict, "no_end_ahead");
+        await TestServer.RefusedAsync(await server.Client.PostAsync($"/v1/videos/{id}/live", new ByteArrayContent(new byte[70_000]), Cancel), HttpStatusCode.RequestEntityTooLarge, "message_too_long");
+
+        static async Task ClosedAsync(ClientWebSocket socket, WebSocketCloseStatus status, string reason)
+        {
+            Assert.Equal(WebSocketMessageType.Close, (await socket.ReceiveAsync(new byte[100], Cancel)).MessageType);
+            Assert.Equal((status, reason), (socket.CloseStatus, socket.CloseStatusDescription));
+        }
     }
 
     [Fact]

@@ -98,14 +98,17 @@ internal sealed class VideoJobs(
             if (jobs.Count <= SearchedAtOnce)
                 return new VideoList(found, false, last);
         }
+
+        return new VideoList(found, true, last);
     }
 
     public async Task<VideoJob> MarkAsync(Owner owner, string id, bool isFavourite, CancellationToken cancellationToken)
     {
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
-        await store.MarkAsync(id, isFavourite, cancellationToken).ConfigureAwait(false);
+        if (!await store.MarkAsync(id, isFavourite, cancellationToken).ConfigureAwait(false))
+            throw ServiceFault.VideoUnknown();
         signals.Changed();
-        return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        return await GetAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 
     public async Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken)
@@ -272,6 +275,9 @@ internal sealed class VideoJobs(
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, StoreJson.Default.VideoRequest));
+        // Requests of one video have the hash that earlier versions made.
+        if (count > 1)
+            hash.AppendData([(byte)count]);
         if (upload is not null)
         {
             hash.AppendData(await SHA256.HashDataAsync(upload.Content, cancellationToken).ConfigureAwait(false));
@@ -281,6 +287,3 @@ internal sealed class VideoJobs(
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }
-        // Requests of one video have the hash that earlier versions made.
-        if (count > 1)
-            hash.AppendData([(byte)count]);
