@@ -93,6 +93,8 @@ internal sealed class FakeVideoJobs : IVideoJobs
 
     public Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
+        if (Fault is not null)
+            throw Fault;
         Deleted.Add(id);
         known.Remove(id);
         return Task.CompletedTask;
