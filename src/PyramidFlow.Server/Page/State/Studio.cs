@@ -193,21 +193,24 @@ internal sealed class Studio : IAsyncDisposable
     public Task DeleteForGoodAsync(IReadOnlyList<VideoJob> unwanted) => TryAsync(async () =>
     {
         foreach (var job in unwanted)
-        {
-            try
-            {
-                await jobs.DeleteAsync(owner, job.Id);
-            }
-            catch (JobException e) when (e.Kind == JobFaultKind.NotFound)
-            {
-                // Another page has deleted it.
-            }
-
-            Library.Put(job.Id, null);
-        }
+            await DeleteForGoodAsync(job);
 
         Say(FormattableString.Invariant($"Deleted: {unwanted.Count} {(unwanted.Count == 1 ? "video" : "videos")}"));
     });
+
+    private async Task DeleteForGoodAsync(VideoJob job)
+    {
+        try
+        {
+            await jobs.DeleteAsync(owner, job.Id);
+        }
+        catch (JobException e) when (e.Kind == JobFaultKind.NotFound)
+        {
+            // Another page has deleted it.
+        }
+
+        Library.Put(job.Id, null);
+    }
 
     /// <summary>Restores the video deleted last.</summary>
     public void Undo()
@@ -226,11 +229,14 @@ internal sealed class Studio : IAsyncDisposable
             return;
         Deleted = null;
         Touch();
+        var isDeleted = false;
         await TryAsync(async () =>
         {
-            await jobs.DeleteAsync(owner, job.Id);
-            Library.Put(job.Id, null);
+            await DeleteForGoodAsync(job);
+            isDeleted = true;
         });
+        if (!isDeleted)
+            Library.Bring(job.Id);
     }
 
     /// <inheritdoc/>
@@ -238,13 +244,13 @@ internal sealed class Studio : IAsyncDisposable
     {
         Library.Changed -= HasChanged;
         Changed = null;
+        await (searching?.CancelAsync() ?? Task.CompletedTask);
         await SettleAsync();
     }
 
     /// <summary>Announces a text to screen readers.</summary>
     public void Say(string words)
     {
-        await (searching?.CancelAsync() ?? Task.CompletedTask);
         Announcement = words;
         Touch();
     }
@@ -258,12 +264,6 @@ internal sealed class Studio : IAsyncDisposable
         Library.Put(job.Id, job);
     }
 
-    // Errors appear at the top of the page.
-    private async Task TryAsync(Func<Task> what)
-    {
-        try
-        {
-            await what();
     // Another search, and the end of the page, end one that is under way.
     private async Task SearchAsync(Func<CancellationToken, Task> find)
     {
@@ -285,6 +285,12 @@ internal sealed class Studio : IAsyncDisposable
         }
     }
 
+    // Errors appear at the top of the page.
+    private async Task TryAsync(Func<Task> what)
+    {
+        try
+        {
+            await what();
             Trouble = null;
         }
         catch (JobException e)
