@@ -80,9 +80,7 @@ public static class VideoServer
         app.MapHealth();
         app.MapVideos();
         app.MapImages();
-        app.MapWebhooks();
         app.MapLive();
-        app.MapKeeping();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -162,9 +160,9 @@ internal static class ServerServices
         .AddSingleton(new VideoFolder(options.DataFolder))
         .AddSingleton(new RetentionRules(options.KeepDays, options.KeepBytes))
         .AddSingleton(new LeaseRules(options.Attempts, TimeSpan.FromSeconds(options.RetrySeconds)) { Length = TimeSpan.FromSeconds(options.LeaseSeconds) })
-        .AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>())
         .AddSingleton<SqlDialect>(provider => options.Database is { } connection ? new PostgresDialect(connection) : new SqliteDialect(provider.GetRequiredService<VideoFolder>().Database))
         .AddSingleton<IJobStore, SqlJobStore>()
+        .AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>())
         .AddSingleton<JobSignals>()
         .AddSingleton<BackgroundHealth>()
         .AddSingleton<ModelCatalog>()
@@ -199,9 +197,9 @@ internal static class ServerServices
         .AddSingleton<JobFeed>()
         .AddHostedService(provider => provider.GetRequiredService<JobFeed>())
         .AddSingleton<RequestCheck>()
-        .AddSingleton<LinkTokens>()
         .AddSingleton<UploadReader>()
         .AddSingleton<IVideoJobs, VideoJobs>()
+        .AddSingleton<LinkTokens>()
         .AddSingleton<ShareLinks>();
 }
 

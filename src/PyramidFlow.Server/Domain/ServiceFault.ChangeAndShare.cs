@@ -40,5 +40,5 @@ internal static partial class ServiceFault
         new(JobFaultKind.Invalid, "archive_of_none", Invariant($"ids names 1 to {most} videos with commas between them"), null, ("most", most)) { Field = "ids" };
 
     public static JobException NoSocket() =>
-        new(JobFaultKind.Malformed, "no_websocket", "this address takes WebSockets: connect to it with ws:// or wss://");
+        new(JobFaultKind.Malformed, "no_websocket", "this address takes WebSockets: connect to it with ws:// or wss://, or send each change by POST");
 }
