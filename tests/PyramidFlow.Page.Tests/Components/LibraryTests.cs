@@ -1,5 +1,4 @@
 using Microsoft.AspNetCore.Components.Forms;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.JSInterop;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
