@@ -5,11 +5,13 @@ using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Worker;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch.Distributed;
 
@@ -116,6 +118,19 @@ public sealed class LiveSessionTests
             Assert.Equal(WebSocketMessageType.Close, (await socket.ReceiveAsync(new byte[100], Cancel)).MessageType);
             Assert.Equal((status, reason), (socket.CloseStatus, socket.CloseStatusDescription));
         }
+    }
+
+    [Fact]
+    public async Task A_worker_that_has_lost_its_video_begins_no_unit()
+    {
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false });
+        var id = await server.SubmitAsync(Long);
+        var store = server.Services.GetRequiredService<IJobStore>();
+        var lease = (await store.LeaseAsync("a", ["sprites"], TimeSpan.FromMinutes(5), Cancel))!;
+        await store.CancelAsync(id, ServiceFault.Cancelled(), Cancel);
+        await using var keeper = new LeaseKeeper(store, lease, TimeSpan.FromMinutes(5), new JobSignals(), NullLogger.Instance, Cancel);
+        Assert.ThrowsAny<OperationCanceledException>(() => new VideoDirector(store, lease, keeper, NullLogger.Instance).Begin(0, 9, CancellationToken.None));
+        Assert.True(keeper.IsLost && keeper.Stop.IsCancellationRequested);
     }
 
     [Fact]
