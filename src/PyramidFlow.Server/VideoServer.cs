@@ -80,9 +80,7 @@ public static class VideoServer
         app.MapHealth();
         app.MapVideos();
         app.MapImages();
-        app.MapWebhooks();
         app.MapLive();
-        app.MapKeeping();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -164,6 +162,7 @@ internal static class ServerServices
         .AddSingleton(new LeaseRules(options.Attempts, TimeSpan.FromSeconds(options.RetrySeconds)) { Length = TimeSpan.FromSeconds(options.LeaseSeconds) })
         .AddSingleton<SqlDialect>(provider => options.Database is { } connection ? new PostgresDialect(connection) : new SqliteDialect(provider.GetRequiredService<VideoFolder>().Database))
         .AddSingleton<IJobStore, SqlJobStore>()
+        .AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>())
         .AddSingleton<JobSignals>()
         .AddSingleton<BackgroundHealth>()
         .AddSingleton<ModelCatalog>()
@@ -190,7 +189,7 @@ internal static class ServerServices
     public static IServiceCollection AddWebhooks(this IServiceCollection services, WebhookRules rules)
     {
         services.AddSingleton(rules).AddSingleton<WebhookSecrets>();
-        return !rules.IsOn ? services : services.AddSingleton<WebhookClient>().AddSingleton(provider => (IWebhookStore)provider.GetRequiredService<IJobStore>()).AddHostedService<WebhookSender>();
+        return !rules.IsOn ? services : services.AddSingleton<WebhookClient>().AddHostedService<WebhookSender>();
     }
 
     /// <summary>Adds the services of REST and the page.</summary>
@@ -200,6 +199,7 @@ internal static class ServerServices
         .AddSingleton<RequestCheck>()
         .AddSingleton<UploadReader>()
         .AddSingleton<IVideoJobs, VideoJobs>()
+        .AddSingleton<LinkTokens>()
         .AddSingleton<ShareLinks>();
 }
 

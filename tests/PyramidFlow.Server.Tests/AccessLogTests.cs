@@ -2,10 +2,12 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Worker;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -30,10 +32,19 @@ public sealed class AccessLogTests
         Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync("pf_wrong", "/v1/videos?limit=7"));
         Assert.Equal(HttpStatusCode.OK, await StatusAsync(key, "/v1/videos?limit=7"));
         Assert.Equal(HttpStatusCode.NotFound, await StatusAsync(key, "/v1/none%0A203.0.113.7%20bob%20GET"));
-        await TestServer.UntilAsync(() => Task.FromResult(log.All.Count == 3));
+        var token = app.Services.GetRequiredService<LinkTokens>().Create(LinkPurpose.Share, new VideoJob { Id = VideoId.New(), Owner = Owner.Local, Request = new VideoRequest() }, TimeSpan.FromHours(1));
+        foreach (var path in new[] { $"/shared/{token}/video", $"{ImageEndpoints.Files}/{token}" })
+        {
+            using var answer = await client.GetAsync(path, Cancel);
+            Assert.Equal(HttpStatusCode.NotFound, answer.StatusCode);
+            Assert.DoesNotContain(token, await answer.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        }
+
+        await TestServer.UntilAsync(() => Task.FromResult(log.All.Count == 5));
         await app.StopAsync(CancellationToken.None);
 
-        Assert.Equal(["203.0.113.9 - GET /v1/videos 401", "203.0.113.9 alice GET /v1/videos 200", "203.0.113.9 alice GET /v1/none%0A203.0.113.7%20bob%20GET 404"],
+        Assert.Equal(["203.0.113.9 - GET /v1/videos 401", "203.0.113.9 alice GET /v1/videos 200", "203.0.113.9 alice GET /v1/none%0A203.0.113.7%20bob%20GET 404",
+            "203.0.113.9 - GET /shared/(token)/video 404", "203.0.113.9 - GET /v1/images/files/(token) 404"],
             log.All.Select(line => line[..line.LastIndexOf(' ', line.Length - " ms".Length - 1)]));
 
         async Task<HttpStatusCode> StatusAsync(string given, string path)

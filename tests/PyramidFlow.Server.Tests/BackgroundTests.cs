@@ -71,7 +71,7 @@ public sealed class BackgroundTests : IDisposable
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
         var rules = new LeaseRules(3, TimeSpan.Zero) { Length = TimeSpan.FromSeconds(1) };
-        using var care = new QueueMaintenance(flawed, new JobSignals(), new FileCleanup(flawed, new VideoFolder(data.Path), new RetentionRules()), rules, health, NullLogger<QueueMaintenance>.Instance);
+        using var care = new QueueMaintenance(flawed, store, new JobSignals(), new FileCleanup(flawed, new VideoFolder(data.Path), new RetentionRules()), rules, health, NullLogger<QueueMaintenance>.Instance);
 
         await EndureAsync(care, health, faults);
     }

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
-using Microsoft.AspNetCore.DataProtection;
 using Microsoft.Extensions.DependencyInjection;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
@@ -45,11 +44,11 @@ public sealed class ImageTests : IDisposable
         }
 
         await TestServer.RefusedAsync(await server.Client.GetAsync(link[..^3] + "AAA", Cancel), HttpStatusCode.NotFound, "link_ended");
-        var ended = server.Services.GetRequiredService<IDataProtectionProvider>().CreateProtector("pyramidflow.images").ToTimeLimitedDataProtector()
-            .Protect($"{made.GetProperty("data")[0].GetProperty("id").GetString()}\n{keys.Names[0]}", DateTimeOffset.UtcNow - TimeSpan.FromSeconds(1));
-        await TestServer.RefusedAsync(await server.Client.GetAsync($"{ImageEndpoints.Files}/{ended}", Cancel), HttpStatusCode.NotFound, "link_ended");
+        var (tokens, job) = (server.Services.GetRequiredService<LinkTokens>(), await server.Services.GetRequiredService<IJobStore>().FindAsync(made.GetProperty("data")[0].GetProperty("id").GetString()!, Cancel));
+        foreach (var token in new[] { tokens.Create(LinkPurpose.Image, job!, TimeSpan.FromSeconds(-1)), tokens.Create(LinkPurpose.Share, job!, TimeSpan.FromHours(1)) })
+            await TestServer.RefusedAsync(await server.Client.GetAsync($"{ImageEndpoints.Files}/{token}", Cancel), HttpStatusCode.NotFound, "link_ended");
         keys.Remove("alice");
-        await TestServer.UntilAsync(async () => (await server.Client.GetAsync(link, Cancel)).StatusCode == HttpStatusCode.Unauthorized);
+        await TestServer.UntilAsync(async () => (await server.Client.GetAsync(link, Cancel)).StatusCode == HttpStatusCode.NotFound);
     }
 
     [Fact]

@@ -40,12 +40,29 @@ public abstract partial class JobStoreTests
         await Store.RemoveWebhookAsync(second.Id, Cancel);
         Assert.Null(await NextAsync(TimeSpan.Zero));
 
-        Task<WebhookEvent?> NextAsync(TimeSpan pause) => Store.NextWebhookAsync([pause], Cancel);
+        Task<WebhookEvent?> NextAsync(TimeSpan pause) => Store.NextWebhookAsync([pause], [], Cancel);
+    }
 
-        async Task<string> AddToAsync(string? url)
-        {
-            var request = new VideoRequest { Prompt = "a", Model = Models[0], Width = 64, Height = 64, Frames = 9, Webhook = url };
-            return (await Store.AddAsync(new NewJob(VideoId.New(), Owner.Local, request), Cancel)).Job.Id;
-        }
+    [Fact]
+    public async Task A_receiver_that_is_busy_is_passed_over_and_what_nobody_sends_is_removed_in_the_end()
+    {
+        string[] urls = ["https://HOOKS.example:443?a=1", "https://hooks.example/b", "https://hooks.example:8443/c", "https://hooks.example.org/d"];
+        foreach (var url in urls)
+            await Store.CancelAsync(await AddToAsync(url), ServiceFault.Cancelled(), Cancel);
+
+        var passed = new List<string>();
+        while (await Store.NextWebhookAsync([Long], ["https://hooks.example/"], Cancel) is { } next)
+            passed.Add(next.Url);
+        Assert.Equal(urls[2..].Order(StringComparer.Ordinal), passed.Order(StringComparer.Ordinal));
+        await Store.PurgeWebhooksAsync(Long, Cancel);
+        Assert.Equal("https://hooks.example/", WebhookRules.ReceiverOf((await Store.NextWebhookAsync([TimeSpan.Zero], [], Cancel))!.Url));
+        await Store.PurgeWebhooksAsync(Over, Cancel);
+        Assert.Null(await Store.NextWebhookAsync([TimeSpan.Zero], [], Cancel));
+    }
+
+    private async Task<string> AddToAsync(string? url)
+    {
+        var request = new VideoRequest { Prompt = "a", Model = Models[0], Width = 64, Height = 64, Frames = 9, Webhook = url };
+        return (await Store.AddAsync(new NewJob(VideoId.New(), Owner.Local, request), Cancel)).Job.Id;
     }
 }

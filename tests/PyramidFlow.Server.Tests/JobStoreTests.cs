@@ -49,6 +49,19 @@ public abstract partial class JobStoreTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_search_reads_only_what_may_be_meant()
+    {
+        var (one, other) = (await AddAsync(prompt: "Ein BÄR_ im Schnee"), await AddAsync(prompt: "a circle"));
+        Assert.Empty((await Store.ListAsync(one.Owner, new VideoQuery { Words = "schnee" }, Cancel))!);
+        for (var lease = await Store.LeaseAsync("a", Models, Long, Cancel); lease is not null; lease = await Store.LeaseAsync("a", Models, Long, Cancel))
+            Assert.True(await Store.CompleteAsync(lease, new VideoResult(9, 1, 1, []), Cancel));
+        await Store.MarkAsync(other.Id, true, Cancel);
+        foreach (var (words, found) in new[] { ("SCHNEE bär_", one), ("Circle", other), ("triangle", null) })
+            Assert.Equal(found?.Id, (await Store.ListAsync(one.Owner, new VideoQuery { Words = words }, Cancel))!.SingleOrDefault()?.Id);
+        Assert.Equal(other.Id, Assert.Single((await Store.ListAsync(one.Owner, new VideoQuery { OnlyFavourites = true }, Cancel))!).Id);
+    }
+
+    [Fact]
     public async Task Workers_are_listed_while_they_are_announced()
     {
         await Store.AnnounceAsync(new WorkerEntry("b", ["sprites", "other"], 1), Cancel);
@@ -344,8 +357,8 @@ public abstract partial class JobStoreTests : IAsyncLifetime
 
     private static VideoResult Result => new(9, 1234, 1.5, ["a sentence"]);
 
-    private protected async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue, string[]? loras = null, int mostPerDay = int.MaxValue) =>
-        (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = "a red circle", Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7, Loras = loras?.Select(name => new LoraUse(name)).ToList() })
+    private protected async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue, string[]? loras = null, int mostPerDay = int.MaxValue, string prompt = "a red circle") =>
+        (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = prompt, Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7, Loras = loras?.Select(name => new LoraUse(name)).ToList() })
         {
             IdempotencyKey = key,
             Fingerprint = fingerprint,

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
@@ -64,6 +65,21 @@ public sealed class KeepTests : IDisposable
         Assert.Equal(["a circle 4", "a circle 2", "a circle 1"], (await jobs.ListAsync(Owner.Local, new VideoQuery(3, page.Jobs[^1].Id) { Words = "circle" }, Cancel)).Jobs.Select(job => job.Request.Prompt));
         await jobs.MarkAsync(Owner.Local, page.Jobs[0].Id, isFavourite: true, Cancel);
         Assert.Equal(page.Jobs[0].Id, Assert.Single((await jobs.ListAsync(Owner.Local, new VideoQuery { OnlyFavourites = true }, Cancel)).Jobs).Id);
+
+        // A call looks at so many videos at most, and says where the next one goes on.
+        await using (var database = new SqliteConnection($"Data Source={Path.Combine(server.Data, "jobs.db")}"))
+        {
+            await database.OpenAsync(Cancel);
+            await using var command = database.CreateCommand();
+            command.CommandText = "UPDATE videos SET status = 'completed'";
+            await command.ExecuteNonQueryAsync(Cancel);
+        }
+
+        var first = await jobs.ListAsync(Owner.Local, new VideoQuery { Words = "model" }, Cancel);
+        Assert.Equal((0, true), (first.Jobs.Count, first.HasMore));
+        var second = await jobs.ListAsync(Owner.Local, new VideoQuery { Words = "model", After = first.Last }, Cancel);
+        Assert.Equal((0, false), (second.Jobs.Count, second.HasMore));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => jobs.ListAsync(Owner.Local, new VideoQuery { Words = "circle" }, new CancellationToken(true)));
 
         Task<JobLease?> LeaseAsync() => store.LeaseAsync("a", ["sprites"], TimeSpan.FromMinutes(5), Cancel);
     }

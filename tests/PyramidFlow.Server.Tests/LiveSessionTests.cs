@@ -1,12 +1,19 @@
 using System.Diagnostics;
 using System.Net;
+using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Worker;
+using PyramidFlow.Testing;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Server.Tests;
 
@@ -78,6 +85,86 @@ public sealed class LiveSessionTests
         FaultOf("video_ended", await Assert.ThrowsAsync<JobException>(() => jobs.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Stop), Cancel)));
 
         static void FaultOf(string code, JobException fault) => Assert.Equal(code, fault.Code);
+    }
+
+    [Fact]
+    public async Task A_client_that_sends_too_much_is_told_so_and_a_change_may_come_by_one_request()
+    {
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false });
+        var id = await server.SubmitAsync(Long);
+        using (var socket = await ConnectAsync(server, id))
+        {
+            await socket.SendAsync(new byte[2 << 20], WebSocketMessageType.Text, false, Cancel);
+            await ClosedAsync(socket, WebSocketCloseStatus.MessageTooBig, "message_too_long");
+        }
+
+        using (var socket = await ConnectAsync(server, id))
+        {
+            for (var i = 0; i < LiveSession.MostMessages; i++)
+                Assert.Equal("change_unknown", (await AskAsync(socket, new { type = "paint" })).GetProperty("error").GetProperty("reason").GetString());
+            await socket.SendAsync("{}"u8.ToArray(), WebSocketMessageType.Text, true, Cancel);
+            await ClosedAsync(socket, WebSocketCloseStatus.PolicyViolation, "too_many_messages");
+        }
+
+        var store = server.Services.GetRequiredService<IJobStore>();
+        Assert.NotNull(await store.BeginUnitAsync((await store.LeaseAsync("a", ["sprites"], TimeSpan.FromMinutes(5), Cancel))!, 2, 9, Cancel));
+        var changed = await server.PostAsync(new { type = "prompt", prompt = "a blue ball" }, $"/v1/videos/{id}/live");
+        Assert.Equal(("accepted", 4), (changed.GetProperty("type").GetString(), changed.GetProperty("from_unit").GetInt32()));
+        await TestServer.RefusedAsync(await server.Client.PostAsJsonAsync($"/v1/videos/{id}/live", new { type = "go_on" }, Cancel), HttpStatusCode.Conflict, "no_end_ahead");
+        await TestServer.RefusedAsync(await server.Client.PostAsync($"/v1/videos/{id}/live", new ByteArrayContent(new byte[70_000]), Cancel), HttpStatusCode.RequestEntityTooLarge, "message_too_long");
+
+        static async Task ClosedAsync(ClientWebSocket socket, WebSocketCloseStatus status, string reason)
+        {
+            Assert.Equal(WebSocketMessageType.Close, (await socket.ReceiveAsync(new byte[100], Cancel)).MessageType);
+            Assert.Equal((status, reason), (socket.CloseStatus, socket.CloseStatusDescription));
+        }
+    }
+
+    [Fact]
+    public async Task A_worker_that_has_lost_its_video_begins_no_unit()
+    {
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false });
+        var id = await server.SubmitAsync(Long);
+        var store = server.Services.GetRequiredService<IJobStore>();
+        var lease = (await store.LeaseAsync("a", ["sprites"], TimeSpan.FromMinutes(5), Cancel))!;
+        await store.CancelAsync(id, ServiceFault.Cancelled(), Cancel);
+        await using var keeper = new LeaseKeeper(store, lease, TimeSpan.FromMinutes(5), new JobSignals(), NullLogger.Instance, Cancel);
+        Assert.ThrowsAny<OperationCanceledException>(() => new VideoDirector(store, lease, keeper, NullLogger.Instance).Begin(0, 9, CancellationToken.None));
+        Assert.True(keeper.IsLost && keeper.Stop.IsCancellationRequested);
+    }
+
+    [Fact]
+    public async Task Several_processes_that_take_a_video_over_keep_its_changes_and_take_no_others()
+    {
+        using var folder = new TemporaryFolder();
+        string id;
+        int from;
+        await using (var alone = await TestServer.StartAsync(data: folder.File("data")))
+        {
+            id = await alone.SubmitAsync(new { prompt = "a small red circle moving right on a black background", num_frames = (8 * 20) + 1, num_inference_steps = 4, seed = 7 });
+            await BegunAsync(alone, id);
+            var change = await alone.Services.GetRequiredService<IVideoJobs>().ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Prompt, "a large blue square"), Cancel);
+            from = change.FromUnit;
+        }
+
+        var groups = await Task.WhenAll(Enumerable.Range(0, 2).Select(rank => Task.Run(() => ProcessGroup.Join(
+            new Rendezvous(rank, 2, rank, "127.0.0.1", 0) { StoreFile = folder.File("store") }, new GroupOptions { Limit = TimeSpan.FromMinutes(2) }, Cancel), Cancel)));
+        using var leads = groups[0];
+        using var follows = groups[1];
+        var following = VideoWorkers.FollowAsync(Of(new ServerOptions { DataFolder = "", Models = () => [new ModelFolder("sprites", Sprites.Folder)] }, follows), Cancel);
+        await using (var together = await TestServer.StartAsync(options => Of(options, leads), folder.File("data")))
+        {
+            await BegunAsync(together, id);
+            var jobs = together.Services.GetRequiredService<IVideoJobs>();
+            Assert.Equal("video_made_together", (await Assert.ThrowsAsync<JobException>(() => jobs.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Stop), Cancel))).Code);
+            Assert.Equal("completed", (await together.EndedAsync(id)).GetProperty("status").GetString());
+            var request = (await jobs.GetAsync(Owner.Local, id, Cancel)).Request;
+            Assert.Equal(new PromptChange(ClipChanges.SecondsOf(from, request.FramesPerUnit ?? 1, false, jobs.Models[0].Settings.FramesPerSecond), "a large blue square"), Assert.Single(request.Schedule));
+        }
+
+        Assert.True(await following);
+
+        static ServerOptions Of(ServerOptions options, ProcessGroup group) => options with { Pipeline = options.Pipeline with { Parallel = new VideoParallel(group), Threads = 1 } };
     }
 
     private static Task<JsonElement> BegunAsync(TestServer server, string id) =>

@@ -83,11 +83,20 @@ public sealed class OpenAiNamesTests() : StartedServer(options => options with {
     {
         Assert.Equal(await IdsAsync(), await IdsAsync());
         Assert.Equal(2, (await Server.GetAsync("/v1/videos")).GetProperty("data").GetArrayLength());
+        foreach (var count in new[] { 1, 3 })
+            await TestServer.RefusedAsync(await SendAsync("one", count), HttpStatusCode.UnprocessableEntity, "idempotency_key_used");
 
-        async Task<string> IdsAsync()
+        // No key of a client is that of a later video of a group.
+        await TestServer.JsonAsync(await SendAsync("one#2", 1), HttpStatusCode.OK);
+        await TestServer.RefusedAsync(await SendAsync("one#2", 2), HttpStatusCode.UnprocessableEntity, "idempotency_key_used");
+        Assert.Equal(3, (await Server.GetAsync("/v1/videos")).GetProperty("data").GetArrayLength());
+
+        async Task<string> IdsAsync() => (await TestServer.JsonAsync(await SendAsync("one", 2), HttpStatusCode.OK)).GetProperty("ids").GetRawText();
+
+        async Task<HttpResponseMessage> SendAsync(string key, int count)
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/videos") { Content = JsonContent.Create(new { prompt = "a", n = 2 }), Headers = { { "Idempotency-Key", "one" } } };
-            return (await TestServer.JsonAsync(await Server.Client.SendAsync(request, Cancel), HttpStatusCode.OK)).GetProperty("ids").GetRawText();
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/videos") { Content = JsonContent.Create(new { prompt = "a", n = count }), Headers = { { "Idempotency-Key", key } } };
+            return await Server.Client.SendAsync(request, Cancel);
         }
     }
 

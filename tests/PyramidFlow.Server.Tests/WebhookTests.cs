@@ -19,7 +19,7 @@ public sealed class WebhookTests : IAsyncLifetime
     private readonly TemporaryFolder folder = new();
     private readonly ConcurrentQueue<Received> received = [];
     private WebApplication? receiver;
-    private int status = 500;
+    private int status = 500, held, mostHeld;
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -33,6 +33,15 @@ public sealed class WebhookTests : IAsyncLifetime
         receiver.Urls.Add("http://127.0.0.1:0");
         receiver.Run(async context =>
         {
+            if (context.Request.Host.Host == "localhost")
+            {
+                // Never answers.
+                mostHeld = Math.Max(mostHeld, Interlocked.Increment(ref held));
+                await Task.Delay(Timeout.Infinite, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                Interlocked.Decrement(ref held);
+                return;
+            }
+
             using var body = new MemoryStream();
             await context.Request.Body.CopyToAsync(body, Cancel);
             received.Enqueue(new Received(context.Request.Path, context.Request.Headers["webhook-id"]!, context.Request.Headers["webhook-timestamp"]!, context.Request.Headers["webhook-signature"]!, body.ToArray()));
@@ -81,6 +90,18 @@ public sealed class WebhookTests : IAsyncLifetime
         Assert.Equal(("event", "video.failed", id, ofFirst[0].Id), (Text("object"), Text("type"), body.RootElement.GetProperty("data").GetProperty("id").GetString(), Text("id")));
 
         string? Text(string name) => body.RootElement.GetProperty(name).GetString();
+    }
+
+    [Fact]
+    public async Task A_receiver_that_never_answers_delays_its_own_announcements_only()
+    {
+        status = 204;
+        await using var server = await StartAsync();
+        foreach (var url in Enumerable.Range(0, 6).Select(i => $"http://localhost:{new Uri(receiver!.Urls.First()).Port}/{i}").Append($"http://{Host}/sound"))
+            await server.PostAsync(new { }, $"/v1/videos/{await server.SubmitAsync(new { prompt = "a", webhook = url })}/cancel");
+        await TestServer.UntilAsync(() => Task.FromResult(!received.IsEmpty && mostHeld > 0));
+        Assert.Equal("/sound", Assert.Single(received).Path);
+        Assert.InRange(mostHeld, 1, WebhookSender.MostOfReceiver);
     }
 
     [Fact]
@@ -175,7 +196,7 @@ public sealed class WebhookTests : IAsyncLifetime
     }
 
     private Task<TestServer> StartAsync() => TestServer.StartAsync(
-        options => options with { RunsWorker = false, WebhookHosts = [Host], AllowsPrivateWebhooks = true, WebhookPauses = [TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(3)] }, folder.Path);
+        options => options with { RunsWorker = false, WebhookHosts = [Host, $"localhost:{new Uri(Host.Insert(0, "http://")).Port}"], AllowsPrivateWebhooks = true, WebhookPauses = [TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(3)] }, folder.Path);
 
     private sealed record Received(string Path, string Id, string Timestamp, string Signature, byte[] Body);
 }

@@ -20,7 +20,7 @@ internal interface IVideoJobs
     /// <param name="idempotencyKey">A second call with the same key, request and upload returns the job of the first call; null for none.</param>
     /// <param name="cancellationToken">Cancels the call before the job is in the queue.</param>
     /// <exception cref="JobException">The request is impossible, the upload is refused, or the owner has too many active jobs or requests in this minute.</exception>
-    Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, string? idempotencyKey = null, CancellationToken cancellationToken = default);
+    Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, IdempotencyKey? idempotencyKey = null, CancellationToken cancellationToken = default);
 
     /// <summary>Reads a video with its place in the queue.</summary>
     /// <exception cref="JobException">The owner has no such video.</exception>
@@ -71,6 +71,16 @@ internal interface IVideoJobs
     IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 }
 
+/// <summary>The key by which a request is known when it is repeated.</summary>
+/// <param name="Text">The key as the client sent it.</param>
+/// <param name="Count">Number of videos that the request asks for.</param>
+/// <param name="Number">Which of them this one is, from 0.</param>
+internal sealed record IdempotencyKey(string Text, int Count = 1, int Number = 0)
+{
+    /// <summary>The key of this video. Headers have no line break, so that no client sends the key of a later one.</summary>
+    public string OfVideo => Number == 0 ? Text : FormattableString.Invariant($"{Text}\n{Number}");
+}
+
 /// <summary>A change of a video.</summary>
 /// <param name="Id">Id of the video.</param>
 /// <param name="Job">The new state; null when the video was deleted.</param>
@@ -85,6 +95,8 @@ internal sealed record VideoQuery(int Limit = 20, string? After = null, bool Old
     /// <summary>The greatest limit.</summary>
     public const int Most = 100;
 
+    private const int MostParts = 8;
+
     /// <summary>Words that all stand in the prompts of a listed video, in upper or lower case; empty lists any.</summary>
     public string Words { get; init; } = "";
 
@@ -94,6 +106,12 @@ internal sealed record VideoQuery(int Limit = 20, string? After = null, bool Old
     /// <summary>Whether not all videos are listed.</summary>
     public bool IsSearch => OnlyFavourites || !string.IsNullOrWhiteSpace(Words);
 
+    /// <summary>
+    /// Parts of the words of which each stands in the request of a video that is found, whatever the case of its letters, which all databases know alike: runs of ASCII letters and digits, the longest ones.
+    /// </summary>
+    public IReadOnlyList<string> Parts => [.. Words.Split([.. Words.Where(letter => !char.IsAsciiLetterOrDigit(letter)).Distinct()], StringSplitOptions.RemoveEmptyEntries)
+        .Distinct(StringComparer.OrdinalIgnoreCase).OrderByDescending(part => part.Length).Take(MostParts)];
+
     /// <summary>Whether a video is one of those to list; a search finds completed ones.</summary>
     public bool Finds(VideoJob job) => !IsSearch || (job.Status == VideoStatus.Completed && (job.IsFavourite || !OnlyFavourites)
         && Words.Split(' ', StringSplitOptions.RemoveEmptyEntries).All(word => job.Request.Schedule.Select(change => change.Prompt).Append(job.Request.Prompt ?? "")
@@ -102,8 +120,9 @@ internal sealed record VideoQuery(int Limit = 20, string? After = null, bool Old
 
 /// <summary>A page of a list of videos.</summary>
 /// <param name="Jobs">The videos, in the requested order.</param>
-/// <param name="HasMore">Whether more videos follow.</param>
-internal sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore);
+/// <param name="HasMore">Whether more videos follow, or, in a search, may follow.</param>
+/// <param name="Last">Id after which the list continues; null for an empty list.</param>
+internal sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore, string? Last);
 
 /// <summary>A picture or video as the user sent it. It is decoded and encoded anew, and never stored or served as it came.</summary>
 /// <param name="Content">The bytes. They are read once, and twice with an idempotency key: the stream must then support seeking. Size limits apply while they are read.</param>

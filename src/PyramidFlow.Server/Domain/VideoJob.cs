@@ -40,7 +40,7 @@ internal sealed record VideoJob
     /// <summary>The result of a completed video.</summary>
     public VideoResult? Result { get; init; }
 
-    /// <summary>How it can be changed while it is made; null before its first unit has begun, and where several processes make it.</summary>
+    /// <summary>How it can be changed while it is made; null before its first unit has begun.</summary>
     public VideoLive? Live { get; init; }
 
     /// <summary>Number of the current attempt; names of its files contain it.</summary>

@@ -1,15 +1,21 @@
+using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
 
 namespace PyramidFlow.Server.Domain;
 
 /// <summary>How a video can be changed while it is made. The worker writes the unit that begins, and everybody else changes of later units: what is accepted counts from its unit on.</summary>
-/// <param name="Unit">The unit that began last, from 0.</param>
+/// <param name="Unit">The unit that began last, from 0; <paramref name="Units"/> where several processes make the video together, which take all changes at once.</param>
 /// <param name="Units">Number of planned units.</param>
 /// <param name="Changes">Changes by their units.</param>
 internal sealed record VideoLive(int Unit, int Units, IReadOnlyList<ClipChange> Changes)
 {
     /// <summary>The unit from which a change counts that is made now.</summary>
     public int Next => Unit + 1;
+
+    /// <summary>Whether several processes make the video together, which take no further changes.</summary>
+    // Earlier versions cannot read it.
+    [JsonIgnore]
+    public bool IsFixed => Unit >= Units;
 
     /// <summary>The end of the video that was asked for; null where it is as long as planned.</summary>
     public ClipChange? End => Changes.FirstOrDefault(change => change.Prompt is null);

@@ -42,6 +42,18 @@ internal sealed partial record WebhookRules(IReadOnlyList<string> Hosts, bool Al
             throw ServiceFault.WebhookHostNotListed(uri.IdnHost + (uri.IsDefaultPort ? "" : FormattableString.Invariant($":{uri.Port}")));
     }
 
+    /// <summary>
+    /// The one form of an address, so that all addresses of a receiver begin with the same text (<see cref="ReceiverOf"/>): host in lower-case ASCII, no port where it is that of the scheme, a path of at least <c>/</c>.
+    /// </summary>
+    public static string Normal(string url) => Uri.TryCreate(url, UriKind.Absolute, out var uri) && uri.IdnHost.Length > 0
+        ? RootOf(uri) + uri.PathAndQuery[1..] : url;
+
+    /// <summary>Scheme, host and port of an address, with the slash behind them.</summary>
+    public static string ReceiverOf(string url) => Uri.TryCreate(url, UriKind.Absolute, out var uri) ? RootOf(uri) : url;
+
+    private static string RootOf(Uri uri) =>
+        $"{uri.Scheme}://{(uri.HostNameType == UriHostNameType.IPv6 ? uri.Host : uri.IdnHost)}{(uri.IsDefaultPort ? "" : FormattableString.Invariant($":{uri.Port}"))}/";
+
     /// <summary>Whether an address is still allowed; the rules may have changed since it was accepted.</summary>
     public bool Allows(string url) => Parse(url) is { } uri && Names(uri);
 

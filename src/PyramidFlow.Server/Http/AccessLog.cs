@@ -1,10 +1,11 @@
 using System.Diagnostics;
+using PyramidFlow.Server.Worker;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// Logs one line for each request when it has ended: address of the visitor, name of the key, method, path, status and time. Keys, queries and headers are never logged; characters that could break
+/// Logs one line for each request when it has ended: address of the visitor, name of the key, method, path, status and time. Keys, tokens of links, queries and headers are never logged; characters that could break
 /// a line are escaped.
 /// </summary>
 internal sealed partial class AccessLog(RequestDelegate next, ILogger<AccessLog> log)
@@ -13,7 +14,7 @@ internal sealed partial class AccessLog(RequestDelegate next, ILogger<AccessLog>
 
     public async Task InvokeAsync(HttpContext context)
     {
-        var (start, path) = (Stopwatch.GetTimestamp(), context.Request.Path.ToUriComponent());
+        var (start, path) = (Stopwatch.GetTimestamp(), LinkTokens.Hide(context.Request.Path.ToUriComponent()));
         var hasFailed = true;
         try
         {

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Http;
 
@@ -23,6 +24,8 @@ internal static class ApiDocument
         [(typeof(ModelObject), "object")] = ["model"],
         [(typeof(LoraObject), "object")] = ["lora"],
         [(typeof(ErrorObject), "type")] = ["invalid_request_error", "server_error"],
+        [(typeof(LiveMessage), "type")] = ["prompt", "stop", "go_on"],
+        [(typeof(LiveReply), "type")] = ["accepted", "error"],
         [(typeof(CreateImage), "response_format")] = ["b64_json", "url"],
         [(typeof(CreateImage), "output_format")] = ["png"],
     };
@@ -33,8 +36,16 @@ internal static class ApiDocument
         ["variant"] = ["video", "thumbnail", "spritesheet", "last_frame", "input", "preview"],
     };
 
+    private static readonly Dictionary<string, (int Least, int Most, int Usual)> ParameterNumbers = new()
+    {
+        ["limit"] = (1, VideoQuery.Most, 20),
+        ["expires_in"] = (ShareLinks.LeastSeconds, ShareLinks.MostSeconds, ShareLinks.UsualSeconds),
+    };
+
     private static readonly Dictionary<string, string> ParameterHelp = new()
     {
+        ["expires_in"] = "Seconds that the link holds; a week unless given.",
+        ["ids"] = FormattableString.Invariant($"Ids of 1 to {VideoQuery.Most} videos, with commas between them."),
         ["after"] = "Id of the last video of the page before.",
         ["order"] = "desc, the newest first, unless given.",
         ["variant"] = "video unless given.",
@@ -98,8 +109,8 @@ internal static class ApiDocument
         foreach (var parameter in operation.Parameters?.OfType<OpenApiParameter>() ?? [])
         {
             parameter.Description ??= ParameterHelp.GetValueOrDefault(parameter.Name!);
-            parameter.Schema = parameter.Name == "limit"
-                ? new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32", Minimum = "1", Maximum = FormattableString.Invariant($"{VideoQuery.Most}"), Default = 20 }
+            parameter.Schema = ParameterNumbers.TryGetValue(parameter.Name!, out var number)
+                ? new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32", Minimum = FormattableString.Invariant($"{number.Least}"), Maximum = FormattableString.Invariant($"{number.Most}"), Default = number.Usual }
                 : new OpenApiSchema { Type = JsonSchemaType.String, Enum = ParameterWords.TryGetValue(parameter.Name!, out var words) ? [.. words.Select(word => JsonValue.Create(word))] : null };
         }
 

@@ -137,6 +137,9 @@ internal sealed record ExtendVideo
     [Description("Model of the new part; by default the original's, for a file the first.")]
     public string? Model { get; init; }
 
+    [Description("So many videos, each with the next seed; 1 to 10. The answer is the first; ids names all.")]
+    public int? N { get; init; }
+
     [Description("Address that is called when the video has ended, on a host that the service lists.")]
     public string? Webhook { get; init; }
 

@@ -1,8 +1,7 @@
 using System.ComponentModel;
-using System.Security.Cryptography;
-using Microsoft.AspNetCore.DataProtection;
 using Microsoft.Net.Http.Headers;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Http;
 
@@ -14,7 +13,7 @@ internal static class ImageEndpoints
     /// <summary>Path of the links.</summary>
     public const string Files = "/v1/images/files";
 
-    private const string Url = "url", Base64 = "b64_json", Png = "png", LinkPurpose = "pyramidflow.images";
+    private const string Url = "url", Base64 = "b64_json", Png = "png";
     private static readonly TimeSpan LinkAge = TimeSpan.FromHours(1);
 
     // All GET endpoints answer HEAD as well.
@@ -29,7 +28,7 @@ internal static class ImageEndpoints
     }
 
     private static async Task<IResult> CreateAsync(
-        HttpContext context, IVideoJobs jobs, RequestReader reader, IDataProtectionProvider protection, IHostApplicationLifetime life, CancellationToken cancellationToken)
+        HttpContext context, IVideoJobs jobs, RequestReader reader, LinkTokens tokens, IHostApplicationLifetime life, CancellationToken cancellationToken)
     {
         var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Image, cancellationToken).ConfigureAwait(false);
         await using (upload)
@@ -47,7 +46,7 @@ internal static class ImageEndpoints
                 {
                     await CompletedAsync(jobs, job, ended.Token).ConfigureAwait(false);
                     data.Add(isLink
-                        ? new ImageObject(job.Id) { Url = LinkTo(context.Request, protection, job) }
+                        ? new ImageObject(job.Id) { Url = LinkTo(context.Request, tokens, job) }
                         : new ImageObject(job.Id) { B64Json = Convert.ToBase64String(await BytesAsync(jobs, job, ended.Token).ConfigureAwait(false)) });
                 }
 
@@ -119,29 +118,18 @@ internal static class ImageEndpoints
         }
     }
 
-    private static string LinkTo(HttpRequest request, IDataProtectionProvider protection, VideoJob job) =>
-        $"{request.Scheme}://{request.Host}{request.PathBase}{Files}/{Protector(protection).Protect($"{job.Id}\n{job.Owner.Name}", LinkAge)}";
+    private static string LinkTo(HttpRequest request, LinkTokens tokens, VideoJob job) =>
+        $"{request.Scheme}://{request.Host}{request.PathBase}{Files}/{tokens.Create(LinkPurpose.Image, job, LinkAge)}";
 
-    private static async Task<IResult> FileAsync(string link, HttpContext context, IVideoJobs jobs, IDataProtectionProvider protection, CancellationToken cancellationToken)
+    private static async Task<IResult> FileAsync(string link, HttpContext context, IVideoJobs jobs, LinkTokens tokens, CancellationToken cancellationToken)
     {
-        string[] named;
-        try
-        {
-            named = Protector(protection).Unprotect(link).Split('\n', 2);
-        }
-        catch (CryptographicException e)
-        {
-            throw ServiceFault.LinkEnded(e);
-        }
-
-        var content = await jobs.OpenAsync(new Owner(named[1]), named[0], VideoVariant.LastFrame, cancellationToken).ConfigureAwait(false);
+        var job = await tokens.FindAsync(LinkPurpose.Image, link, cancellationToken).ConfigureAwait(false);
+        var content = await jobs.OpenAsync(job.Owner, job.Id, VideoVariant.LastFrame, cancellationToken).ConfigureAwait(false);
         context.Response.Headers.CacheControl = "private, max-age=3600";
         // Whoever has the link may show the picture on a page of their own.
         context.Response.Headers["Cross-Origin-Resource-Policy"] = "cross-origin";
-        return Results.Stream(content.Stream, content.ContentType, null, content.ChangedAt, new EntityTagHeaderValue($"\"{named[0]}\""), enableRangeProcessing: true);
+        return Results.Stream(content.Stream, content.ContentType, null, content.ChangedAt, new EntityTagHeaderValue($"\"{job.Id}\""), enableRangeProcessing: true);
     }
-
-    private static ITimeLimitedDataProtector Protector(IDataProtectionProvider protection) => protection.CreateProtector(LinkPurpose).ToTimeLimitedDataProtector();
 }
 
 // The OpenAPI document shows this; its settings are added from the table of settings.

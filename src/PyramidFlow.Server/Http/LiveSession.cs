@@ -7,16 +7,32 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// A video that is changed while it is made, over a WebSocket. Each message is answered: with the unit from which the change counts, or with the error that REST would give. When the video has
-/// ended, or the service stops, the socket is closed.
+/// A video that is changed while it is made, over a WebSocket or one request each. Each message is answered: with the unit from which the change counts, or with the error. When the video has
+/// ended, or the service stops, the socket is closed, and also where a client sends too much.
 /// </summary>
 internal static class LiveSession
 {
-    private const int MostBytes = 64 << 10;
+    /// <summary>Messages that a socket takes.</summary>
+    internal const int MostMessages = 1000;
+
+    // What is longer than the first is refused, and what is longer than the second is not even read.
+    private const int MostBytes = 64 << 10, MostBytesRead = 1 << 20;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
     /// <summary>Adds the address.</summary>
-    public static void MapLive(this IEndpointRouteBuilder routes) => routes.MapGet("/v1/videos/{id}/live", OpenAsync).ExcludeFromDescription();
+    public static void MapLive(this IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/v1/videos/{id}/live", OpenAsync).ExcludeFromDescription();
+        routes.MapPost("/v1/videos/{id}/live", ChangeAsync).WithName("changeVideo").WithTags("videos").WithSummary("Changes a video while it is made: another prompt, an end, or going on after all; a WebSocket at the same address takes the same messages")
+            .Accepts<LiveMessage>("application/json").Produces<LiveReply>().Refuses(400, 401, 404, 409, 413).DisableAntiforgery();
+    }
+
+    private static async Task<IResult> ChangeAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken)
+    {
+        var message = new byte[MostBytes + 1];
+        var length = await context.Request.Body.ReadAtLeastAsync(message, message.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+        return Results.Json(await ChangedAsync(jobs, Owner.From(context.User), id, Read(message[..length]), cancellationToken).ConfigureAwait(false), LiveJson.Default.LiveReply);
+    }
 
     private static async Task OpenAsync(string id, HttpContext context, IVideoJobs jobs, IHostApplicationLifetime life, CancellationToken cancellationToken)
     {
@@ -32,15 +48,19 @@ internal static class LiveSession
         var (answering, watching) = (AnswerAllAsync(socket, turn, jobs, owner, id, over.Token), EndAsync(jobs, owner, id, unwatched.Token));
         await Task.WhenAny(answering, watching).ConfigureAwait(false);
         await unwatched.CancelAsync().ConfigureAwait(false);
-        var reason = await watching.ConfigureAwait(false);
+        var (status, reason) = (WebSocketCloseStatus.NormalClosure, await watching.ConfigureAwait(false));
         try
         {
+            if (answering.IsCompleted && await answering.ConfigureAwait(false) is { } tooMuch)
+                (status, reason) = tooMuch;
             // Cancelling a read would cut the connection, so the client is told first and then has a moment to close it.
             await turn.WaitAsync(cancellationToken).ConfigureAwait(false);
             if (socket.State is WebSocketState.Open or WebSocketState.CloseReceived)
-                await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, reason, cancellationToken).ConfigureAwait(false);
+                await socket.CloseOutputAsync(status, reason, cancellationToken).ConfigureAwait(false);
             over.CancelAfter(Patience);
             await answering.ConfigureAwait(false);
+            while (socket.State is WebSocketState.CloseSent)
+                await socket.ReceiveAsync(new byte[4096].AsMemory(), over.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (e is OperationCanceledException or WebSocketException)
         {
@@ -48,15 +68,28 @@ internal static class LiveSession
         }
     }
 
-    private static async Task AnswerAllAsync(WebSocket socket, SemaphoreSlim turn, IVideoJobs jobs, Owner owner, string id, CancellationToken cancellationToken)
+    // Returns why the socket is closed although the client goes on; null where the client has closed it.
+    private static async Task<(WebSocketCloseStatus Status, string Reason)?> AnswerAllAsync(WebSocket socket, SemaphoreSlim turn, IVideoJobs jobs, Owner owner, string id, CancellationToken cancellationToken)
     {
-        while (await ReadAsync(socket, cancellationToken).ConfigureAwait(false) is { } message)
+        for (var count = 0; await ReadAsync(socket, cancellationToken).ConfigureAwait(false) is { } message; count++)
         {
+            if (message.Length > MostBytesRead)
+                return (WebSocketCloseStatus.MessageTooBig, "message_too_long");
+            if (count == MostMessages)
+                return (WebSocketCloseStatus.PolicyViolation, "too_many_messages");
             var answer = await AnswerAsync(jobs, owner, id, message, cancellationToken).ConfigureAwait(false);
             await turn.WaitAsync(cancellationToken).ConfigureAwait(false);
-            await socket.SendAsync(answer, WebSocketMessageType.Text, true, cancellationToken).ConfigureAwait(false);
-            turn.Release();
+            try
+            {
+                await socket.SendAsync(answer, WebSocketMessageType.Text, true, cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                turn.Release();
+            }
         }
+
+        return null;
     }
 
     // Waits for the end of the video; returns the word that the socket is closed with.
@@ -87,20 +120,25 @@ internal static class LiveSession
         {
             var asked = Read(message);
             eventId = asked.EventId;
-            var kind = asked.Type switch
-            {
-                "prompt" => LiveChangeKind.Prompt,
-                "stop" => LiveChangeKind.Stop,
-                "go_on" => LiveChangeKind.GoOn,
-                _ => throw ServiceFault.ChangeUnknown(),
-            };
-            var answer = await jobs.ChangeAsync(owner, id, new LiveChange(kind, kind == LiveChangeKind.Prompt ? asked.Prompt : null), cancellationToken).ConfigureAwait(false);
-            return Bytes(new LiveReply("accepted", eventId) { Change = asked.Type, FromUnit = answer.FromUnit + 1, FromSeconds = answer.FromSeconds, Units = answer.Live.Units });
+            return Bytes(await ChangedAsync(jobs, owner, id, asked, cancellationToken).ConfigureAwait(false));
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             return Bytes(new LiveReply("error", eventId) { Error = ProblemObject.Of(Problems.Of(e)).Error });
         }
+    }
+
+    private static async Task<LiveReply> ChangedAsync(IVideoJobs jobs, Owner owner, string id, LiveMessage asked, CancellationToken cancellationToken)
+    {
+        var kind = asked.Type switch
+        {
+            "prompt" => LiveChangeKind.Prompt,
+            "stop" => LiveChangeKind.Stop,
+            "go_on" => LiveChangeKind.GoOn,
+            _ => throw ServiceFault.ChangeUnknown(),
+        };
+        var answer = await jobs.ChangeAsync(owner, id, new LiveChange(kind, kind == LiveChangeKind.Prompt ? asked.Prompt : null), cancellationToken).ConfigureAwait(false);
+        return new LiveReply("accepted", asked.EventId) { Change = asked.Type, FromUnit = answer.FromUnit + 1, FromSeconds = answer.FromSeconds, Units = answer.Live.Units };
     }
 
     private static LiveMessage Read(byte[] message)
@@ -119,7 +157,7 @@ internal static class LiveSession
 
     private static byte[] Bytes(LiveReply reply) => JsonSerializer.SerializeToUtf8Bytes(reply, LiveJson.Default.LiveReply);
 
-    // A whole message, of which at most one byte more than allowed is kept; null when the client closes.
+    // A whole message, or as much of it as is read; null when the client closes.
     private static async Task<byte[]?> ReadAsync(WebSocket socket, CancellationToken cancellationToken)
     {
         using var message = new MemoryStream();
@@ -129,8 +167,8 @@ internal static class LiveSession
             var part = await socket.ReceiveAsync(buffer.AsMemory(), cancellationToken).ConfigureAwait(false);
             if (part.MessageType == WebSocketMessageType.Close)
                 return null;
-            message.Write(buffer, 0, (int)Math.Min(part.Count, MostBytes + 1 - message.Length));
-            if (part.EndOfMessage)
+            message.Write(buffer, 0, part.Count);
+            if (part.EndOfMessage || message.Length > MostBytesRead)
                 return message.ToArray();
         }
     }

@@ -5,6 +5,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Worker;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Http;
@@ -26,15 +27,15 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         }
         catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
         {
-            LogGone(log, context.Request.Path, e.GetType().Name);
+            LogGone(log, LinkTokens.Hide(context.Request.Path.ToUriComponent()), e.GetType().Name);
         }
         catch (Exception e)
         {
             var fault = Of(e);
             if (fault.Kind == JobFaultKind.Internal)
-                LogUnexpected(log, e, context.Request.Method, context.Request.Path, context.TraceIdentifier);
+                LogUnexpected(log, e, context.Request.Method, LinkTokens.Hide(context.Request.Path.ToUriComponent()), context.TraceIdentifier);
             else if (fault.Kind is JobFaultKind.Unavailable or JobFaultKind.Storage)
-                LogUnavailable(log, context.Request.Path, (fault.InnerException as PyramidFlowException ?? e).Message, context.TraceIdentifier);
+                LogUnavailable(log, LinkTokens.Hide(context.Request.Path.ToUriComponent()), (fault.InnerException as PyramidFlowException ?? e).Message, context.TraceIdentifier);
             if (context.Response.HasStarted)
                 context.Abort();
             else

@@ -1,3 +1,6 @@
+using System.Data.Common;
+using System.IO.Compression;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
@@ -6,7 +9,7 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Http;
 
-/// <summary>Endpoints for videos and models in the form of OpenAI's API.</summary>
+/// <summary>Endpoints for videos and models in the form of OpenAI's API, and what belongs to a video beyond it: links to share it, several in one file, the secret of its webhook.</summary>
 internal static class VideoEndpoints
 {
     /// <summary>The header by which a request is known when it is repeated.</summary>
@@ -34,6 +37,10 @@ internal static class VideoEndpoints
         videos.MapMethods("/{id}/content", Read, ContentAsync).WithName("getVideoContent").WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Answers("video/mp4", "image/png").Refuses(409);
         videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithName("watchVideo").WithSummary("Streams progress and previews as server-sent events").Answers("text/event-stream");
         videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithName("streamVideo").WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Answers("video/mp4").Refuses(409);
+        videos.MapMethods("/archive", Read, ArchiveAsync).WithName("getVideoArchive").WithSummary("Returns several completed videos in one zip file").Answers("application/zip").Refuses(409);
+        videos.MapPost("/{id}/share", ShareAsync).WithName("shareVideo").WithSummary("Makes a link by which anybody sees a completed video until a time").Produces<SharedLinkObject>().Refuses(409).DisableAntiforgery();
+        routes.MapMethods(ShareLinks.Path + "/{token}/{variant}", Read, SharedAsync).ExcludeFromDescription();
+        routes.MapMethods("/v1/webhooks/secret", Read, GetSecret).WithName("getWebhookSecret").WithTags("webhooks").WithSummary("Returns the secret that signs the webhooks of this key").Produces<WebhookSecretObject>().Refuses(401, 404);
         routes.MapMethods("/v1/models", Read, (IVideoJobs jobs) => Json(new ListObject<ModelObject>([.. jobs.Models.Select(ModelObject.Of)], false), RestJson.Default.ListObjectModelObject))
             .WithName("listModels").WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>().Refuses(401);
         routes.MapMethods("/v1/loras", Read, (IVideoJobs jobs) => Json(new ListObject<LoraObject>([.. jobs.Loras.Select(lora => new LoraObject(lora.Name, lora.Models))], false), RestJson.Default.ListObjectLoraObject))
@@ -131,14 +138,14 @@ internal static class VideoEndpoints
                     upload.Content.Position = 0;
                 // Each has the next seed, and all are shown together.
                 var request = made.Count == 0 ? asked.Request : made[0].Sibling(asked.Request, made.Count);
-                made.Add(await jobs.SubmitAsync(owner, request, upload, key.Length == 0 ? null : made.Count == 0 ? key : $"{key}#{made.Count + 1}", cancellationToken).ConfigureAwait(false));
+                made.Add(await jobs.SubmitAsync(owner, request, upload, key.Length == 0 ? null : new IdempotencyKey(key, count, made.Count), cancellationToken).ConfigureAwait(false));
             }
         }
         catch (Exception e)
         {
             // Not those of an earlier request with this idempotency key.
             foreach (var job in key.Length == 0 ? made : [])
-                await jobs.DeleteAsync(owner, job.Id, CancellationToken.None).ConfigureAwait(false);
+                await TryDeleteAsync(jobs, job).ConfigureAwait(false);
 
             // Both names are one setting; the error must name the one that was sent.
             if (e is JobException { Field: "steps" } fault && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
@@ -148,6 +155,19 @@ internal static class VideoEndpoints
 
         asked.Warn(context.Response, made[0].Request);
         return made;
+    }
+
+    // The error that the client gets is the one that ended its request.
+    private static async Task TryDeleteAsync(IVideoJobs jobs, VideoJob job)
+    {
+        try
+        {
+            await jobs.DeleteAsync(job.Owner, job.Id, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is JobException or DbException or TimeoutException or IOException or UnauthorizedAccessException)
+        {
+            // It stays in the queue, or its files do until the cleanup removes them.
+        }
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? limit = null, string? after = null, string? order = null)
@@ -203,6 +223,67 @@ internal static class VideoEndpoints
         context.Response.Headers.CacheControl = kind == VideoVariant.Preview ? "no-store" : "private, max-age=86400";
         return Results.Stream(content.Stream, content.ContentType, download is null ? null : content.FileName, content.ChangedAt,
             new EntityTagHeaderValue($"\"{id}-{kind}-{content.ChangedAt.ToUnixTimeMilliseconds()}\""), enableRangeProcessing: true);
+    }
+
+    private static async Task<IResult> ShareAsync(string id, HttpContext context, ShareLinks links, CancellationToken cancellationToken, string? expires_in = null)
+    {
+        long seconds = ShareLinks.UsualSeconds;
+        if ((expires_in is not null && !PlainNumber.TryWhole(expires_in, out seconds)) || seconds is < ShareLinks.LeastSeconds or > ShareLinks.MostSeconds)
+            throw ServiceFault.ShareTimeInvalid(ShareLinks.LeastSeconds, ShareLinks.MostSeconds);
+        var token = await links.CreateAsync(Owner.From(context.User), id, TimeSpan.FromSeconds(seconds), cancellationToken).ConfigureAwait(false);
+        return Json(new SharedLinkObject($"{context.Request.Scheme}://{context.Request.Host}{ShareLinks.AddressOf(token)}", DateTimeOffset.UtcNow.AddSeconds(seconds).ToUnixTimeSeconds()), RestJson.Default.SharedLinkObject);
+    }
+
+    // Reads only, and only what a page of a shared video shows.
+    private static async Task<IResult> SharedAsync(string token, string variant, HttpContext context, ShareLinks links, IVideoJobs jobs, CancellationToken cancellationToken)
+    {
+        var kind = variant switch { "video" => VideoVariant.Video, "thumbnail" => VideoVariant.Thumbnail, "last_frame" => VideoVariant.LastFrame, _ => throw ServiceFault.AddressUnknown() };
+        var job = await links.FindAsync(token, cancellationToken).ConfigureAwait(false);
+        var content = await jobs.OpenAsync(job.Owner, job.Id, kind, cancellationToken).ConfigureAwait(false);
+        // Each use asks whether the link still holds.
+        context.Response.Headers.CacheControl = "private, no-cache";
+        return Results.Stream(content.Stream, content.ContentType, null, content.ChangedAt, new EntityTagHeaderValue($"\"{job.Id}-{kind}\""), enableRangeProcessing: true);
+    }
+
+    private static async Task ArchiveAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? ids = null)
+    {
+        var named = (ids ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries);
+        if (named.Length is 0 or > VideoQuery.Most)
+            throw ServiceFault.ArchiveOfNone(VideoQuery.Most);
+        var videos = new List<VideoJob>();
+        foreach (var id in named.Distinct())
+        {
+            var job = await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false);
+            videos.Add(job.Status == VideoStatus.Completed ? job : throw ServiceFault.NotReady(job));
+        }
+
+        context.Response.ContentType = "application/zip";
+        context.Response.Headers.ContentDisposition = "attachment; filename=videos.zip";
+        if (HttpMethods.IsHead(context.Request.Method))
+            return;
+        // The end of an entry is a few bytes, which ZipArchive writes at once however it is called.
+        context.Features.GetRequiredFeature<IHttpBodyControlFeature>().AllowSynchronousIO = true;
+        await using var archive = await ZipArchive.CreateAsync(context.Response.Body, ZipArchiveMode.Create, leaveOpen: true, null, cancellationToken).ConfigureAwait(false);
+        foreach (var job in videos)
+        {
+            var content = await jobs.OpenAsync(job.Owner, job.Id, job.Result?.Frames == 1 ? VideoVariant.LastFrame : VideoVariant.Video, cancellationToken).ConfigureAwait(false);
+            await using (content.Stream.ConfigureAwait(false))
+            {
+                // Videos are compressed already.
+                var entry = archive.CreateEntry(job.FileName(withId: true), CompressionLevel.NoCompression);
+                var target = await entry.OpenAsync(cancellationToken).ConfigureAwait(false);
+                await using (target.ConfigureAwait(false))
+                    await content.Stream.CopyToAsync(target, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private static IResult GetSecret(HttpContext context, WebhookRules rules, WebhookSecrets secrets)
+    {
+        if (!rules.IsOn)
+            throw ServiceFault.WebhooksOff(JobFaultKind.NotFound);
+        context.Response.Headers.CacheControl = "no-store";
+        return Json(new WebhookSecretObject(secrets.Shown(Owner.From(context.User))), RestJson.Default.WebhookSecretObject);
     }
 
     private static IResult Json<T>(T value, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) => Results.Json(value, type);

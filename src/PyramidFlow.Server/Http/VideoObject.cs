@@ -142,6 +142,18 @@ internal sealed record DeletedObject(string Id)
     public bool Deleted { get; } = true;
 }
 
+/// <summary>A link to a video.</summary>
+/// <param name="Url">Its address.</param>
+/// <param name="ExpiresAt">Seconds since 1970.</param>
+internal sealed record SharedLinkObject(string Url, long ExpiresAt);
+
+/// <summary>The secret that signs the webhooks of a key.</summary>
+/// <param name="Secret">In the form that libraries for Standard Webhooks take: whsec_ and base64.</param>
+internal sealed record WebhookSecretObject(string Secret)
+{
+    public string Object { get; } = "webhook.secret";
+}
+
 /// <summary>A model with what it uses unless the user says otherwise.</summary>
 internal sealed record ModelObject(
     string Id, string Size, int SizeMultiple, int NumFrames, double Fps, double MaxSeconds, IReadOnlyList<int> Steps, IReadOnlyList<int> VideoSteps,

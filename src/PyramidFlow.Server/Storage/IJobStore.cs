@@ -112,8 +112,8 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Fails all jobs of an owner that have not ended; returns their number.</summary>
     Task<int> CancelAllAsync(Owner owner, VideoError reason, CancellationToken cancellationToken);
 
-    /// <summary>Sets whether a job is a favourite of its owner.</summary>
-    Task MarkAsync(string id, bool isFavourite, CancellationToken cancellationToken);
+    /// <summary>Sets whether a job is a favourite of its owner. False: there is none.</summary>
+    Task<bool> MarkAsync(string id, bool isFavourite, CancellationToken cancellationToken);
 
     /// <summary>Removes a job.</summary>
     Task DeleteAsync(string id, CancellationToken cancellationToken);

@@ -17,6 +17,9 @@ internal abstract class SqlDialect : IAsyncDisposable
     /// <summary>Suffix of a SELECT of jobs to lease, so that workers do not wait for each other.</summary>
     public abstract string SkipLocked { get; }
 
+    /// <summary>SQL that compares a column with a pattern for LIKE in a parameter, without regard to the case of ASCII letters, whatever the language of the database.</summary>
+    public abstract string LikeAscii(string column, string parameter);
+
     /// <summary>Statements to run once before the tables are created.</summary>
     public virtual IReadOnlyList<string> Prepare => [];
 
@@ -54,6 +57,8 @@ internal sealed class SqliteDialect : SqlDialect
     public override string Now => "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
     public override string SkipLocked => "";
+
+    public override string LikeAscii(string column, string parameter) => $"{column} LIKE @{parameter}";
 
     public override IReadOnlyList<string> Prepare => ["PRAGMA journal_mode = WAL"];
 
@@ -105,6 +110,8 @@ internal sealed class PostgresDialect(string connection) : SqlDialect
     public override string Now => "(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
     public override string SkipLocked => "FOR UPDATE SKIP LOCKED";
+
+    public override string LikeAscii(string column, string parameter) => $"({column} COLLATE \"C\") ILIKE @{parameter}";
 
     public override IReadOnlyList<string> Exclusive => ["SELECT pg_advisory_xact_lock(7370726974)"];
 

@@ -112,8 +112,8 @@ internal sealed partial class SqlJobStore
         ChangeAsync($"status = '{Failed}', completed = {dialect.Now}, error = @error, {NoLease}", $"owner = @owner AND status IN ('{Queued}', '{InProgress}')", cancellationToken,
             ("owner", owner.Name), ("error", Json(reason)));
 
-    public Task MarkAsync(string id, bool isFavourite, CancellationToken cancellationToken) =>
-        ChangeAsync(false, "favourite = @favourite", $"id = @id AND status <> '{Deleted}'", cancellationToken, ("id", id), ("favourite", isFavourite ? 1 : 0));
+    public async Task<bool> MarkAsync(string id, bool isFavourite, CancellationToken cancellationToken) =>
+        await ChangeAsync(false, "favourite = @favourite", $"id = @id AND status <> '{Deleted}'", cancellationToken, ("id", id), ("favourite", isFavourite ? 1 : 0)).ConfigureAwait(false) == 1;
 
     public Task DeleteAsync(string id, CancellationToken cancellationToken) =>
         ChangeAsync($"status = '{Deleted}', completed = {dialect.Now}, idempotency_key = NULL, request = '{{}}', progress = NULL, error = NULL, result = NULL, fault = NULL, live = NULL, {NoLease}",

@@ -27,6 +27,8 @@ internal sealed partial class SqlJobStore
         var job = jobs.FirstOrDefault() ?? throw ServiceFault.VideoUnknown();
         if (job is not { Status: VideoStatus.InProgress, Live: { } known })
             throw ServiceFault.NotChangeable(job);
+        if (known.IsFixed)
+            throw ServiceFault.MadeTogether();
         var live = known.With(change);
         await SetLiveAsync(session, id, live, revision, cancellationToken).ConfigureAwait(false);
         return live;

@@ -10,11 +10,15 @@ internal interface IWebhookStore
     /// Returns the next announcement whose time has come, and sets the time of its next try at once: should this process end meanwhile, another one tries then. Null when there is none.
     /// </summary>
     /// <param name="pauses">Pauses before the second and later tries; the last one holds for all others.</param>
+    /// <param name="busy">Receivers that get no more for now (<see cref="WebhookRules.ReceiverOf"/>).</param>
     /// <param name="cancellationToken">Cancels the call.</param>
-    Task<WebhookEvent?> NextWebhookAsync(IReadOnlyList<TimeSpan> pauses, CancellationToken cancellationToken);
+    Task<WebhookEvent?> NextWebhookAsync(IReadOnlyList<TimeSpan> pauses, IReadOnlyCollection<string> busy, CancellationToken cancellationToken);
 
     /// <summary>Removes an announcement that was received or given up.</summary>
     Task RemoveWebhookAsync(string id, CancellationToken cancellationToken);
+
+    /// <summary>Removes announcements of videos that ended longer ago than an age: no server sends them, because webhooks are switched off.</summary>
+    Task PurgeWebhooksAsync(TimeSpan age, CancellationToken cancellationToken);
 }
 
 /// <summary>An announcement of an ended video.</summary>
@@ -30,16 +34,18 @@ internal sealed record WebhookEvent(string Id, string Video, Owner Owner, string
 /// <content>Announcements of ended videos.</content>
 internal sealed partial class SqlJobStore : IWebhookStore
 {
-    public async Task<WebhookEvent?> NextWebhookAsync(IReadOnlyList<TimeSpan> pauses, CancellationToken cancellationToken)
+    public async Task<WebhookEvent?> NextWebhookAsync(IReadOnlyList<TimeSpan> pauses, IReadOnlyCollection<string> busy, CancellationToken cancellationToken)
     {
-        var due = $"FROM webhooks WHERE not_before <= {dialect.Now} ORDER BY not_before, id LIMIT 1";
+        var named = busy.Select((receiver, i) => (Name: FormattableString.Invariant($"busy{i}"), Value: (object?)receiver)).ToArray();
+        var others = string.Concat(named.Select(each => FormattableString.Invariant($" AND substr(url, 1, {((string)each.Value!).Length}) <> @{each.Name}")));
+        var due = $"FROM webhooks WHERE not_before <= {dialect.Now}{others} ORDER BY not_before, id LIMIT 1";
         // Read first: most looks find none and must not block writers.
-        if (!await AnyAsync(due, [], cancellationToken).ConfigureAwait(false))
+        if (!await AnyAsync(due, named, cancellationToken).ConfigureAwait(false))
             return null;
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         var found = await session.RowsAsync($"SELECT id, video, owner, url, event, created, attempt {due} {dialect.SkipLocked}",
             row => new WebhookEvent(row.GetString(0), row.GetString(1), new Owner(Text(row, 2)), row.GetString(3), row.GetString(4), DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(5)), row.GetInt32(6) + 1),
-            cancellationToken).ConfigureAwait(false);
+            cancellationToken, named).ConfigureAwait(false);
         if (found is not [var next])
             return null;
         var pause = pauses[Math.Min(next.Attempt, pauses.Count) - 1];
@@ -53,6 +59,13 @@ internal sealed partial class SqlJobStore : IWebhookStore
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync("DELETE FROM webhooks WHERE id = @id", cancellationToken, ("id", id)).ConfigureAwait(false);
+        await session.CommitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task PurgeWebhooksAsync(TimeSpan age, CancellationToken cancellationToken)
+    {
+        await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
+        await session.ExecuteAsync($"DELETE FROM webhooks WHERE created < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
 

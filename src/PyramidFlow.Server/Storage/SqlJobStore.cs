@@ -39,7 +39,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, webhook, work, created, idempotency_key, fingerprint, request) "
             + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @webhook, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
             Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model), ("loras", NameColumn.JoinSet(job.Request.Loras?.Select(lora => lora.Path) ?? [])),
-            ("webhook", job.Request.Webhook), ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
+            ("webhook", job.Request.Webhook is { } url ? WebhookRules.Normal(url) : null), ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         return (rows[0], true);
@@ -92,9 +92,19 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
                 return null;
         }
 
+        var (found, parts) = Found(query);
         return await JobsAsync(session,
-            $"SELECT {JobSchema.Columns} FROM videos WHERE owner = @owner AND status <> '{Deleted}' AND {Named} AND seq {beyond} @from ORDER BY seq {order} LIMIT @limit",
-            Read, cancellationToken, ("owner", owner.Name), ("from", from), ("limit", query.Limit + 1L)).ConfigureAwait(false);
+            $"SELECT {JobSchema.Columns} FROM videos WHERE owner = @owner AND status <> '{Deleted}' AND {Named} AND seq {beyond} @from{found} ORDER BY seq {order} LIMIT @limit",
+            Read, cancellationToken, [.. parts, ("owner", owner.Name), ("from", from), ("limit", query.Limit + 1L)]).ConfigureAwait(false);
+    }
+
+    // What all that a search finds have in common; some that it does not find have it too.
+    private (string Sql, (string Name, object? Value)[] Values) Found(VideoQuery query)
+    {
+        if (!query.IsSearch)
+            return ("", []);
+        var parts = query.Parts.Select((part, i) => (Name: FormattableString.Invariant($"part{i}"), Value: (object?)$"%{part}%")).ToArray();
+        return ($" AND status = '{Completed}'{(query.OnlyFavourites ? " AND favourite <> 0" : "")}{string.Concat(parts.Select(part => $" AND {dialect.LikeAscii("request", part.Name)}"))}", parts);
     }
 
     public async Task<IReadOnlyList<StoredChange>> ChangesAsync(long after, CancellationToken cancellationToken)

@@ -3,11 +3,14 @@ using PyramidFlow.Server.Storage;
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>Returns jobs of dead workers to the queue, and removes files without a video and videos beyond the retention limits.</summary>
-internal sealed partial class QueueMaintenance(IJobStore store, JobSignals signals, FileCleanup files, LeaseRules rules, BackgroundHealth health, ILogger<QueueMaintenance> log)
+internal sealed partial class QueueMaintenance(IJobStore store, IWebhookStore webhooks, JobSignals signals, FileCleanup files, LeaseRules rules, BackgroundHealth health, ILogger<QueueMaintenance> log)
     : BackgroundLoop("queue maintenance", health, log)
 {
     private const string Files = "file cleanup";
     private static readonly TimeSpan Sweep = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
+
+    // Longer than all tries of an announcement together.
+    private static readonly TimeSpan Announced = TimeSpan.FromHours(48);
 
     // Frequent enough that a dead worker's job waits little longer than its lease.
     private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(rules.Length.TotalSeconds / 10, 0.05, 3));
@@ -25,6 +28,7 @@ internal sealed partial class QueueMaintenance(IJobStore store, JobSignals signa
         if (DateTime.UtcNow - swept > Sweep)
         {
             await store.PurgeAsync(Remembered, stoppingToken).ConfigureAwait(false);
+            await webhooks.PurgeWebhooksAsync(Announced, stoppingToken).ConfigureAwait(false);
             await SweepAsync(stoppingToken).ConfigureAwait(false);
             swept = DateTime.UtcNow;
         }

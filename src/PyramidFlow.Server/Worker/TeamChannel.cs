@@ -89,6 +89,9 @@ internal enum TeamCall
 /// <param name="Conditioning">What it begins with; null is nothing.</param>
 internal sealed record TeamJob(string Model, VideoRequest Request, ConditioningInput? Conditioning)
 {
+    /// <summary>Changes that an earlier attempt has accepted, by their units; null for none.</summary>
+    public IReadOnlyList<ClipChange>? Changes { get; init; }
+
     /// <summary>Pixels of the picture or the frames that it begins with; interleaved RGB bytes.</summary>
     [JsonIgnore]
     public ReadOnlyMemory<byte>? Pixels { get; init; }

@@ -65,6 +65,8 @@ internal sealed partial class TeamFollower(ProcessGroup group, ModelCatalog cata
     {
         var model = catalog.Find(job.Model);
         var plan = GenerationPlan.Of(job.Request with { Conditioning = job.Conditioning, Loras = loras.Find(job.Request.Loras) }, loaded.Planned(model), options with { Variant = model.Variant });
+        if (job.Changes is { } changes)
+            plan = plan with { Director = new KnownChanges(changes) };
         return (loaded.Get(model, null), job.Pixels is { } pixels ? plan.WithPixels(pixels) : plan);
     }
 

@@ -11,21 +11,21 @@ namespace PyramidFlow.Server.Worker;
 internal sealed class VideoJobs(
     IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, LoraCatalog loras, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
 {
-    private const int LockAttempts = 20, SearchedAtOnce = 500;
+    private const int LockAttempts = 20, SearchedAtOnce = 500, SearchedInAll = 1000;
     private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
 
     public IReadOnlyList<VideoModel> Models => catalog.All();
 
     public IReadOnlyList<VideoLora> Loras => loras.All();
 
-    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
+    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, IdempotencyKey? idempotencyKey, CancellationToken cancellationToken)
     {
         Admit(owner);
         var own = keys.LimitsOf(owner).Over(limits);
         var job = new NewJob(VideoId.New(), owner, request)
         {
-            IdempotencyKey = idempotencyKey,
-            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
+            IdempotencyKey = idempotencyKey?.OfVideo,
+            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, idempotencyKey.Count, upload, cancellationToken).ConfigureAwait(false),
             MaxActive = own.ActiveJobs,
             MaxPerDay = own.VideosPerDay,
         };
@@ -66,35 +66,49 @@ internal sealed class VideoJobs(
         Admit(owner);
         if (query.Limit is < 1 or > VideoQuery.Most)
             throw ServiceFault.LimitOutOfRange(VideoQuery.Most);
-        var jobs = query.IsSearch
-            ? await SearchAsync(owner, query, cancellationToken).ConfigureAwait(false)
-            : await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
+        if (query.IsSearch)
+            return await SearchAsync(owner, query, cancellationToken).ConfigureAwait(false);
+        var jobs = await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
         var placed = new List<VideoJob>();
         foreach (var job in jobs.Take(query.Limit))
             placed.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
-        return new VideoList(placed, jobs.Count > query.Limit);
+        return new VideoList(placed, jobs.Count > query.Limit, placed.LastOrDefault()?.Id);
     }
 
-    // The prompts are read and compared here: databases fold letters other than ASCII in ways of their own, and prompts stand in JSON.
-    private async Task<IReadOnlyList<VideoJob>> SearchAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
+    // The database leaves out what cannot be meant. Prompts are compared here: databases fold letters other than ASCII in ways of their own, and prompts stand in JSON. Each call looks at so many videos at most.
+    private async Task<VideoList> SearchAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
     {
-        var (found, page) = (new List<VideoJob>(), query with { Limit = SearchedAtOnce });
-        while (true)
+        var (found, last) = (new List<VideoJob>(), query.After);
+        for (var looked = 0; looked < SearchedInAll; looked += SearchedAtOnce)
         {
-            var jobs = await store.ListAsync(owner, page, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
-            found.AddRange(jobs.Take(page.Limit).Where(query.Finds));
-            if (found.Count > query.Limit || jobs.Count <= page.Limit)
-                return [.. found.Take(query.Limit + 1)];
-            page = page with { After = jobs[page.Limit - 1].Id };
+            var jobs = await store.ListAsync(owner, query with { Limit = SearchedAtOnce, After = last }, cancellationToken).ConfigureAwait(false) ?? throw ServiceFault.VideoAfterUnknown();
+            foreach (var job in jobs.Take(SearchedAtOnce))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                if (query.Finds(job))
+                {
+                    if (found.Count == query.Limit)
+                        return new VideoList(found, true, last);
+                    found.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
+                }
+
+                last = job.Id;
+            }
+
+            if (jobs.Count <= SearchedAtOnce)
+                return new VideoList(found, false, last);
         }
+
+        return new VideoList(found, true, last);
     }
 
     public async Task<VideoJob> MarkAsync(Owner owner, string id, bool isFavourite, CancellationToken cancellationToken)
     {
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
-        await store.MarkAsync(id, isFavourite, cancellationToken).ConfigureAwait(false);
+        if (!await store.MarkAsync(id, isFavourite, cancellationToken).ConfigureAwait(false))
+            throw ServiceFault.VideoUnknown();
         signals.Changed();
-        return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        return await GetAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 
     public async Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken)
@@ -256,11 +270,14 @@ internal sealed class VideoJobs(
         }
     }
 
-    // A hash of the request and its upload.
-    private static async Task<string> FingerprintAsync(VideoRequest request, VideoUpload? upload, CancellationToken cancellationToken)
+    // A hash of the request, the number of its videos and its upload.
+    private static async Task<string> FingerprintAsync(VideoRequest request, int count, VideoUpload? upload, CancellationToken cancellationToken)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, StoreJson.Default.VideoRequest));
+        // Requests of one video have the hash that earlier versions made.
+        if (count > 1)
+            hash.AppendData([(byte)count]);
         if (upload is not null)
         {
             hash.AppendData(await SHA256.HashDataAsync(upload.Content, cancellationToken).ConfigureAwait(false));

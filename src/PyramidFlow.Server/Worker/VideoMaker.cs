@@ -22,10 +22,10 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, Loaded
     /// <summary>Makes it.</summary>
     /// <param name="job">What to make.</param>
     /// <param name="keeper">Takes the progress.</param>
-    /// <param name="director">Gives the changes of the video while it is made; null where there are none.</param>
+    /// <param name="director">Gives the changes of the video.</param>
     /// <returns>What it became; its files are whole and have their names.</returns>
     /// <exception cref="OperationCanceledException">The keeper stopped it.</exception>
-    public async Task<MadeVideo> MakeAsync(VideoJob job, LeaseKeeper keeper, VideoDirector? director)
+    public async Task<MadeVideo> MakeAsync(VideoJob job, LeaseKeeper keeper, VideoDirector director)
     {
         var start = Stopwatch.GetTimestamp();
         var (id, request) = (job.Id, job.Request);
@@ -34,6 +34,8 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, Loaded
         folder.DeleteMade(id);
         var generation = request with { Seconds = null, Loras = used, Conditioning = await ConditioningAsync(request, id, model, keeper.Stop).ConfigureAwait(false) };
         var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant }) with { ResumeFile = new ResumeFile(folder.Units(id)) { Logger = log }, Director = director };
+        if (team is not null)
+            plan = plan with { Director = await director.FixAsync(plan.Clip.Sampling.Units, keeper.Stop).ConfigureAwait(false) };
         var inputs = new ClipInputs(plan, Notes(job, model, plan), model.Settings.FramesPerSecond) { ConditioningFile = InputFile(request, id) };
         await using var files = new VideoFiles(job, folder, keeper) { AsMade = notes => AsMade() is { } options ? notes with { Options = options } : null };
         var made = await ClipGenerator.MakeAsync(inputs, Pipeline, files, files, warn: null, keeper.Stop).ConfigureAwait(false);
@@ -42,10 +44,10 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoraCatalog named, Loaded
         return new MadeVideo(result, AsMade() is { } asMade ? AsMadeRequest(request, asMade, model) : null);
 
         // Null where nothing was changed.
-        GenerationOptions? AsMade() => director is { Changes: { Count: > 0 } changes } ? ClipChanges.AsMade(plan.Clip, changes, model.Settings.FramesPerSecond) : null;
+        GenerationOptions? AsMade() => director.Changes is { Count: > 0 } changes ? ClipChanges.AsMade(plan.Clip, changes, model.Settings.FramesPerSecond) : null;
 
         VideoPipeline Pipeline(GenerationPlan ready) => team is null ? loaded.Get(model, files)
-            : team.Begin(new TeamJob(model.Id, generation with { Loras = request.Loras }, generation.Conditioning) { Pixels = ready.Clip.Pixels }, () => loaded.Get(model, files));
+            : team.Begin(new TeamJob(model.Id, generation with { Loras = request.Loras }, generation.Conditioning) { Pixels = ready.Clip.Pixels, Changes = director.Changes.Count == 0 ? null : director.Changes }, () => loaded.Get(model, files));
     }
 
     private static VideoRequest AsMadeRequest(VideoRequest request, GenerationOptions asMade, VideoModel model) => request with

@@ -84,7 +84,7 @@ internal sealed partial class VideoWorker(
             {
                 // The stop may come while the job is leased.
                 stoppingToken.ThrowIfCancellationRequested();
-                made = await maker.MakeAsync(job.Job, keeper, team is null ? new VideoDirector(store, job, log) : null).ConfigureAwait(false);
+                made = await maker.MakeAsync(job.Job, keeper, new VideoDirector(store, job, keeper, log)).ConfigureAwait(false);
             }
             catch (Exception e)
             {
@@ -292,6 +292,13 @@ internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyn
 
     /// <summary>Reports the number of frames in the live stream.</summary>
     public void Streamed(int frames) => Update(now => now with { LiveFrames = frames });
+
+    /// <summary>Stops the work, because somebody has seen that the lease is lost.</summary>
+    public async Task LoseAsync()
+    {
+        IsLost = true;
+        await lost.CancelAsync().ConfigureAwait(false);
+    }
 
     /// <summary>Stops the renewal.</summary>
     public async ValueTask DisposeAsync()

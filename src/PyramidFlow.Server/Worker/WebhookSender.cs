@@ -17,20 +17,36 @@ internal sealed partial class WebhookSender(
     IWebhookStore store, WebhookRules rules, WebhookClient client, WebhookSecrets secrets, ApiKeys keys, JobSignals signals, BackgroundHealth health, ILogger<WebhookSender> log)
     : BackgroundLoop("webhooks", health, log)
 {
-    private const int MostAtOnce = 16;
+    /// <summary>Announcements that one receiver is sent at once, so that a slow one delays its own only.</summary>
+    internal const int MostOfReceiver = 2;
+
+    private const int MostAtOnce = 512;
     private static readonly TimeSpan Look = TimeSpan.FromSeconds(1);
+    private readonly List<(string Receiver, Task Task)> sending = [];
+
+    /// <summary>Stops looking for announcements, and waits for those under way, which are cancelled.</summary>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken).ConfigureAwait(false);
+        if (ExecuteTask is not { IsCompleted: false })
+            await Task.WhenAll(sending.Select(each => each.Task)).WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
 
     protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
         var signal = signals.Next;
-        var due = new List<WebhookEvent>();
-        while (due.Count < MostAtOnce && await store.NextWebhookAsync(rules.Pauses, stoppingToken).ConfigureAwait(false) is { } next)
-            due.Add(next);
+        while (sending.Count < MostAtOnce && await store.NextWebhookAsync(rules.Pauses, Busy(), stoppingToken).ConfigureAwait(false) is { } next)
+            sending.Add((WebhookRules.ReceiverOf(next.Url), SendAsync(next, stoppingToken)));
         ReportSuccess();
-        await Task.WhenAll(due.Select(each => SendAsync(each, stoppingToken))).ConfigureAwait(false);
-        if (due.Count == 0)
-            await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
+        var news = JobSignals.WaitAsync(signal, Look, stoppingToken);
+        await Task.WhenAny([news, .. sending.Select(each => each.Task)]).ConfigureAwait(false);
+        var ended = sending.Where(each => each.Task.IsCompleted).Select(each => each.Task).ToList();
+        sending.RemoveAll(each => ended.Contains(each.Task));
+        // What the queue has refused is sent again later.
+        await Task.WhenAll(ended).ConfigureAwait(false);
     }
+
+    private string[] Busy() => [.. sending.GroupBy(each => each.Receiver, StringComparer.Ordinal).Where(ofOne => ofOne.Count() >= MostOfReceiver).Select(ofOne => ofOne.Key)];
 
     private async Task SendAsync(WebhookEvent announced, CancellationToken cancellationToken)
     {

@@ -97,7 +97,7 @@
     for (const video of videos) video.currentTime = target.value * (videos[0].duration || 0);
   });
   addEventListener('timeupdate', ({ target }) => {
-    if (!target.closest('.together')) return;
+    if (!target.closest?.('.together')) return;
     const [first, ...others] = together(target);
     if (target !== first) return;
     target.closest('.together').querySelector('[data-place]').value = first.currentTime / (first.duration || 1);

@@ -8,12 +8,23 @@ internal sealed record ClipChange(int FromUnit, string? Prompt);
 /// <summary>Says how a clip is changed while it is made. It is asked once before each unit that is sampled: what it was told until then counts for the unit, and anything later for a later one.</summary>
 internal interface IClipDirector
 {
+    /// <summary>All changes up to the unit that began last, by their units.</summary>
+    IReadOnlyList<ClipChange> Changes { get; }
+
     /// <summary>A unit begins.</summary>
     /// <param name="unit">Its number, from 0.</param>
     /// <param name="units">Number of planned units.</param>
     /// <param name="cancellationToken">Ends the waiting for an answer.</param>
     /// <returns>The change that holds for the unit; null where none does, so that it is made as planned.</returns>
     ClipChange? Begin(int unit, int units, CancellationToken cancellationToken);
+}
+
+/// <summary>Changes that are known before the run, and are the same in all processes that make the clip together.</summary>
+/// <param name="Changes">The changes, by their units.</param>
+internal sealed record KnownChanges(IReadOnlyList<ClipChange> Changes) : IClipDirector
+{
+    /// <inheritdoc/>
+    public ClipChange? Begin(int unit, int units, CancellationToken cancellationToken) => ClipChanges.Of(Changes, unit);
 }
 
 /// <summary>The texts of a clip's units, which a director may change while the clip is made.</summary>

@@ -30,7 +30,7 @@ public sealed record GenerationPlan
     /// <summary>File from which an interrupted run of the same plan goes on, and that keeps the finished units of this one; null keeps none. For a plan of one clip.</summary>
     public ResumeFile? ResumeFile { get; init; }
 
-    /// <summary>Says how the clip is changed while it is made; null keeps to the plan. For a plan of one clip that one process makes.</summary>
+    /// <summary>Says how the clip is changed while it is made; null keeps to the plan. For a plan of one clip; several processes that make it together have <see cref="KnownChanges"/>, all the same.</summary>
     internal IClipDirector? Director { get; init; }
 
     /// <summary>Plans a run of one request, with <see cref="GenerationOptions.Count"/> clips, from the configurations of a checkpoint.</summary>

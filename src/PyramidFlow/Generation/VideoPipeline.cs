@@ -425,8 +425,8 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
             throw RequestFault.PlanOfOtherOptions();
         if (plan.Clips.Any(clip => clip.Conditioning is { Kind: not ConditioningKind.Latents } && clip.Pixels is null))
             throw RequestFault.PixelsMissing();
-        if (plan.Director is not null && (plan.Clips.Count != 1 || plan.Placement.Parallel is not null))
-            throw new ArgumentException("a director follows one clip of one process", nameof(plan));
+        if (plan.Director is not null && (plan.Clips.Count != 1 || (plan.Placement.Parallel is not null && plan.Director is not KnownChanges)))
+            throw new ArgumentException("a director follows one clip of one process; several processes need changes that are known before", nameof(plan));
         if (plan.ResumeFile is null)
             return;
         if (plan.Clips.Count != 1)

@@ -53,7 +53,7 @@ internal sealed class FakeVideoJobs : IVideoJobs
         changes.Writer.TryWrite(new JobChange(id, known[id]));
     }
 
-    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
+    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, IdempotencyKey? idempotencyKey, CancellationToken cancellationToken)
     {
         if (Fault is not null)
             throw Fault;
@@ -76,7 +76,7 @@ internal sealed class FakeVideoJobs : IVideoJobs
         if (Fault is not null)
             throw Fault;
         var all = known.Values.Where(query.Finds).OrderByDescending(job => job.CreatedAt).SkipWhile(job => query.After is not null && job.Id != query.After).Skip(query.After is null ? 0 : 1).ToList();
-        return Task.FromResult(new VideoList([.. all.Take(query.Limit)], all.Count > query.Limit));
+        return Task.FromResult(new VideoList([.. all.Take(query.Limit)], all.Count > query.Limit, all.Take(query.Limit).LastOrDefault()?.Id));
     }
 
     public Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken) =>
@@ -93,6 +93,8 @@ internal sealed class FakeVideoJobs : IVideoJobs
 
     public Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
+        if (Fault is not null)
+            throw Fault;
         Deleted.Add(id);
         known.Remove(id);
         return Task.CompletedTask;

@@ -24,7 +24,7 @@ public abstract class PageContext : BunitContext
         // Not started: nobody's key is taken away.
         var keys = new KeyWatch(new ApiKeys(Path.Combine(Path.GetTempPath(), Path.GetRandomFileName())), null!, null!, new BackgroundHealth(), NullLogger<KeyWatch>.Instance);
         Services.AddSingleton(keys).AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
-            .AddDataProtection().Services.AddSingleton<ShareLinks>().AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
+            .AddDataProtection().Services.AddSingleton<LinkTokens>().AddSingleton<ShareLinks>().AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
         BunitAuthorizationContext user = AddAuthorization();
         user.SetNotAuthorized();
         SetRendererInfo(new RendererInfo("Server", true));

@@ -42,14 +42,8 @@ public sealed class ClipChangesTests(TinyPipeline tiny) : IClassFixture<TinyPipe
 
     private async Task<(byte[] Frames, GenerationOptions AsMade)> MakeAsync(GenerationOptions request, params ClipChange[] changes)
     {
-        var plan = tiny.Pipeline.Plan(request) with { Director = new Director(changes) };
+        var plan = tiny.Pipeline.Plan(request) with { Director = new KnownChanges(changes) };
         var frames = TinyPipeline.Bytes(await TinyPipeline.Collect(tiny.Pipeline.GenerateAsync(plan, cancellationToken: TestContext.Current.CancellationToken)));
         return (frames, ClipChanges.AsMade(plan.Clip, changes, tiny.Pipeline.Settings.FramesPerSecond));
-    }
-
-    // Learns of each change when the unit before it has begun.
-    private sealed class Director(ClipChange[] changes) : IClipDirector
-    {
-        public ClipChange? Begin(int unit, int units, CancellationToken cancellationToken) => ClipChanges.Of(changes, unit);
     }
 }

@@ -152,6 +152,29 @@ public sealed class VideoParallelTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData("guidance=2,decode=1")]
+    [InlineData("timesteps=2,heads=2")]
+    [InlineData("decode=3")]
+    public async Task Changes_that_are_known_before_the_run_hold_in_all_processes(string text)
+    {
+        using var tiny = new TinyPipeline();
+        var (ways, changes) = (ParallelWays.Parse(text), new KnownChanges([new ClipChange(2, "a fish"), new ClipChange(4, null)]));
+        var planned = await tiny.Frames(TinyPipeline.Request with { Frames = 41 });
+        var expected = Make(tiny.Pipeline);
+        var all = await TogetherAsync(ways.Processes, (group, _) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ways } });
+            return Make(pipeline);
+        });
+        Assert.Equal(25 * TinyPipeline.FrameBytes, expected.Length);
+        Assert.NotEqual(planned[..expected.Length], expected);
+        TinyPipeline.AssertSame(expected, all[0]);
+
+        byte[] Make(VideoPipeline pipeline) => TinyPipeline.Bytes(TinyPipeline.Collect(
+            pipeline.GenerateAsync(pipeline.Plan(TinyPipeline.Request with { Frames = 41 }) with { Director = changes }, cancellationToken: Cancel)).GetAwaiter().GetResult());
+    }
+
     [Fact]
     public void Half_of_the_timesteps_keeps_half_of_the_history()
     {

@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Components.Forms;
+using Microsoft.JSInterop;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models.Lora;
@@ -13,11 +14,17 @@ internal static class FileNotes
     // Notes of this program stand before the frames, so that the beginning of a file is enough.
     private const int MostBytes = 4 << 20;
 
+    /// <summary>Whether a fault of reading a user's file lies in the file or on the way from the browser: it was changed, moved or locked since it was chosen, or the connection broke.</summary>
+    public static bool IsUnreadable(Exception fault) => fault is IOException or UnauthorizedAccessException or JSException or TimeoutException;
+
     /// <summary>Reads the notes; null where there are none of ours.</summary>
     /// <param name="file">A picture or video of the user.</param>
     /// <param name="mostBytes">Size of the largest file.</param>
+    /// <exception cref="IOException">The file cannot be read.</exception>
     public static async Task<GenerationNotes?> ReadAsync(IBrowserFile file, long mostBytes)
     {
+        if (file.Size > mostBytes)
+            return null;
         try
         {
             await using var stream = file.OpenReadStream(mostBytes);
@@ -25,7 +32,7 @@ internal static class FileNotes
             var length = await stream.ReadAtLeastAsync(bytes, bytes.Length, throwOnEndOfStream: false);
             return MediaMetadata.ReadStart(new MemoryStream(bytes, 0, length)) is { } texts ? GenerationNotes.Read(texts) : null;
         }
-        catch (Exception e) when (e is IOException or InvalidDataException or MalformedTextException)
+        catch (Exception e) when (e is InvalidDataException or MalformedTextException)
         {
             return null;
         }

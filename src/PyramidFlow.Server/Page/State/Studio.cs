@@ -13,6 +13,7 @@ internal sealed class Studio : IAsyncDisposable
     private readonly KeyWatch keys;
     private readonly ShareLinks links;
     private Owner owner;
+    private CancellationTokenSource? searching;
 
     /// <param name="jobs">Access to videos.</param>
     /// <param name="library">The displayed videos.</param>
@@ -106,10 +107,10 @@ internal sealed class Studio : IAsyncDisposable
     }
 
     /// <summary>Searches the videos.</summary>
-    public Task SearchAsync(string words, bool onlyFavourites) => TryAsync(() => Library.SearchAsync(words, onlyFavourites, default));
+    public Task SearchAsync(string words, bool onlyFavourites) => SearchAsync(end => Library.SearchAsync(words, onlyFavourites, end));
 
     /// <summary>Searches older videos.</summary>
-    public Task FindMoreAsync() => TryAsync(() => Library.FindMoreAsync(default));
+    public Task FindMoreAsync() => SearchAsync(Library.FindMoreAsync);
 
     /// <summary>Marks videos as favourites, or takes the marks off.</summary>
     public Task MarkAsync(bool isFavourite, params IReadOnlyList<VideoJob> marked) => TryAsync(async () =>
@@ -192,21 +193,24 @@ internal sealed class Studio : IAsyncDisposable
     public Task DeleteForGoodAsync(IReadOnlyList<VideoJob> unwanted) => TryAsync(async () =>
     {
         foreach (var job in unwanted)
-        {
-            try
-            {
-                await jobs.DeleteAsync(owner, job.Id);
-            }
-            catch (JobException e) when (e.Kind == JobFaultKind.NotFound)
-            {
-                // Another page has deleted it.
-            }
-
-            Library.Put(job.Id, null);
-        }
+            await DeleteForGoodAsync(job);
 
         Say(FormattableString.Invariant($"Deleted: {unwanted.Count} {(unwanted.Count == 1 ? "video" : "videos")}"));
     });
+
+    private async Task DeleteForGoodAsync(VideoJob job)
+    {
+        try
+        {
+            await jobs.DeleteAsync(owner, job.Id);
+        }
+        catch (JobException e) when (e.Kind == JobFaultKind.NotFound)
+        {
+            // Another page has deleted it.
+        }
+
+        Library.Put(job.Id, null);
+    }
 
     /// <summary>Restores the video deleted last.</summary>
     public void Undo()
@@ -225,11 +229,14 @@ internal sealed class Studio : IAsyncDisposable
             return;
         Deleted = null;
         Touch();
+        var isDeleted = false;
         await TryAsync(async () =>
         {
-            await jobs.DeleteAsync(owner, job.Id);
-            Library.Put(job.Id, null);
+            await DeleteForGoodAsync(job);
+            isDeleted = true;
         });
+        if (!isDeleted)
+            Library.Bring(job.Id);
     }
 
     /// <inheritdoc/>
@@ -237,6 +244,7 @@ internal sealed class Studio : IAsyncDisposable
     {
         Library.Changed -= HasChanged;
         Changed = null;
+        await (searching?.CancelAsync() ?? Task.CompletedTask);
         await SettleAsync();
     }
 
@@ -254,6 +262,27 @@ internal sealed class Studio : IAsyncDisposable
     {
         ShownId = Shown is { } shown && (shown.Status == VideoStatus.InProgress || (shown.Group == job.Group && !shown.HasEnded)) ? shown.Id : job.Id;
         Library.Put(job.Id, job);
+    }
+
+    // Another search, and the end of the page, end one that is under way.
+    private async Task SearchAsync(Func<CancellationToken, Task> find)
+    {
+        using var own = new CancellationTokenSource();
+        var before = searching;
+        searching = own;
+        try
+        {
+            await (before?.CancelAsync() ?? Task.CompletedTask);
+            await TryAsync(() => find(own.Token));
+        }
+        catch (OperationCanceledException) when (own.IsCancellationRequested)
+        {
+            // Nobody waits for it any more.
+        }
+        finally
+        {
+            searching = searching == own ? null : searching;
+        }
     }
 
     // Errors appear at the top of the page.

@@ -115,7 +115,19 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
     public async Task ReadNotesAsync()
     {
         var file = Draft.File;
-        var notes = file is null ? null : await FileNotes.ReadAsync(file, limits.VideoBytes);
+        GenerationNotes? notes = null;
+        try
+        {
+            notes = file is null ? null : await FileNotes.ReadAsync(file, limits.VideoBytes);
+        }
+        catch (Exception e) when (FileNotes.IsUnreadable(e))
+        {
+            if (Draft.File != file)
+                return;
+            Errors[DraftField.Input] = "The file cannot be read: choose it again, or another one.";
+            Touch();
+        }
+
         if (Draft.File != file || notes == Noted)
             return;
         Noted = notes;
@@ -186,11 +198,11 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         {
             Errors[DraftField.Of(e.Field)] = sent == 0 ? Sentence.Full(e.Message) : Sentence.Full(FormattableString.Invariant($"{sent} of {Draft.Count} videos are in the queue, and then {e.Message}"));
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException || (Draft.File is not null && FileNotes.IsUnreadable(e)))
         {
             Errors[DraftField.Input] = "The file could not be read to its end: choose it again.";
         }
-        catch (DbException)
+        catch (Exception e) when (e is DbException or TimeoutException)
         {
             Errors[DraftField.Form] = Words.QueueIsAway;
         }

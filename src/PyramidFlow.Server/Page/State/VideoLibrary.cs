@@ -9,12 +9,13 @@ namespace PyramidFlow.Server.Page.State;
 /// <param name="jobs">Access to videos.</param>
 internal sealed class VideoLibrary(IVideoJobs jobs)
 {
-    private const int PageSize = 48;
+    private const int PageSize = 48, MostLetters = 200;
     private readonly Dictionary<string, VideoJob> known = [];
     private readonly HashSet<string> hidden = [];
     private Owner owner;
     private VideoJob? opened;
-    private string? oldest;
+    private string? oldest, searched;
+    private DateTimeOffset oldestAt;
     private VideoQuery search = new();
 
     /// <summary>All loaded videos, the newest first.</summary>
@@ -66,13 +67,16 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
     {
         owner = whose;
         known.Clear();
-        oldest = null;
+        (oldest, oldestAt) = (null, default);
         if (opened is not null)
             known[opened.Id] = opened;
         do
             await ReadPageAsync(cancellationToken);
         while (HasMore && oldest is not null && !known[oldest].HasEnded);
         IsLoaded = true;
+        // What was found may have changed while nothing was heard.
+        if (search.IsSearch)
+            await FindAsync([], null, cancellationToken);
         Changed?.Invoke(null, null);
     }
 
@@ -90,30 +94,30 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
     /// <summary>Searches all videos of the owner.</summary>
     public async Task SearchAsync(string words, bool onlyFavourites, CancellationToken cancellationToken)
     {
-        search = new VideoQuery(PageSize) { Words = words, OnlyFavourites = onlyFavourites };
+        search = new VideoQuery(PageSize) { Words = words.Length > MostLetters ? words[..MostLetters] : words, OnlyFavourites = onlyFavourites };
         if (!search.IsSearch)
         {
-            (Found, MayFindMore) = (null, false);
+            (Found, MayFindMore, searched) = (null, false, null);
             Changed?.Invoke(null, null);
             return;
         }
 
-        await FindAsync([], cancellationToken);
+        await FindAsync([], null, cancellationToken);
     }
 
     /// <summary>Searches older videos.</summary>
-    public Task FindMoreAsync(CancellationToken cancellationToken) => FindAsync(Found ?? [], cancellationToken);
+    public Task FindMoreAsync(CancellationToken cancellationToken) => FindAsync(Found ?? [], searched, cancellationToken);
 
-    private async Task FindAsync(IReadOnlyList<VideoJob> before, CancellationToken cancellationToken)
+    private async Task FindAsync(IReadOnlyList<VideoJob> before, string? after, CancellationToken cancellationToken)
     {
         var asked = search;
-        var list = await jobs.ListAsync(owner, asked with { After = before.LastOrDefault()?.Id }, cancellationToken);
+        var list = await jobs.ListAsync(owner, asked with { After = after }, cancellationToken);
         // Something else may be searched for by now.
         if (asked != search)
             return;
         foreach (var job in list.Jobs)
             known.TryAdd(job.Id, job);
-        (Found, MayFindMore) = ([.. before, .. list.Jobs], list.HasMore);
+        (Found, MayFindMore, searched) = ([.. before, .. list.Jobs], list.HasMore, list.Last);
         Sort();
         Changed?.Invoke(null, null);
     }
@@ -156,8 +160,11 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
         var before = known.GetValueOrDefault(id);
         if (job is null)
             known.Remove(id);
-        else if (before is not null || !job.HasEnded || !HasMore || All.Count == 0 || job.CreatedAt >= All[^1].CreatedAt)
+        else if (before is not null || !job.HasEnded || !HasMore || job.CreatedAt >= oldestAt)
             known[id] = job;
+        // The list continues after a video that is still there.
+        if (job is null && id == oldest)
+            oldest = known.Values.Where(left => left.CreatedAt >= oldestAt).OrderBy(left => left.CreatedAt).ThenBy(left => left.Id, StringComparer.Ordinal).FirstOrDefault()?.Id;
         if (id == opened?.Id)
             opened = job;
         Found = Found?.Select(found => found.Id == id ? job : found).OfType<VideoJob>().Where(search.Finds).ToList();
@@ -170,7 +177,9 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
         var list = await jobs.ListAsync(owner, new VideoQuery(PageSize, oldest), cancellationToken);
         foreach (var job in list.Jobs)
             known[job.Id] = job;
-        (HasMore, oldest) = (list.HasMore, list.Jobs.LastOrDefault()?.Id ?? oldest);
+        (HasMore, oldest) = (list.HasMore, list.Last ?? oldest);
+        if (list.Jobs.Count > 0)
+            oldestAt = list.Jobs[^1].CreatedAt;
         Sort();
     }
 

@@ -8,9 +8,12 @@ internal static partial class ServiceFault
     public static JobException NotChangeable(VideoJob job) => job.Status switch
     {
         VideoStatus.Queued => new(JobFaultKind.NotReady, "video_queued", "this video still waits in the queue: change it when it is being made, or cancel it and ask for another"),
-        VideoStatus.InProgress => new(JobFaultKind.NotReady, "video_not_begun", "no part of this video has begun yet, or several processes make it together, which take no changes: try again in a moment"),
+        VideoStatus.InProgress => new(JobFaultKind.NotReady, "video_not_begun", "no part of this video has begun yet: try again in a moment"),
         _ => new(JobFaultKind.NotReady, "video_ended", "this video has ended: extend it, or use its settings for another one"),
     };
+
+    public static JobException MadeTogether() =>
+        new(JobFaultKind.NotReady, "video_made_together", "several processes make this video together, which take no changes: extend it when it is done, or cancel it and ask for another");
 
     public static JobException ChangeTooLate() =>
         new(JobFaultKind.NotReady, "change_too_late", "the last part of this video is being made: extend the video when it is done");
@@ -37,5 +40,5 @@ internal static partial class ServiceFault
         new(JobFaultKind.Invalid, "archive_of_none", Invariant($"ids names 1 to {most} videos with commas between them"), null, ("most", most)) { Field = "ids" };
 
     public static JobException NoSocket() =>
-        new(JobFaultKind.Malformed, "no_websocket", "this address takes WebSockets: connect to it with ws:// or wss://");
+        new(JobFaultKind.Malformed, "no_websocket", "this address takes WebSockets: connect to it with ws:// or wss://, or send each change by POST");
 }
