@@ -139,12 +139,16 @@ public sealed class LiveSessionTests
         using var folder = new TemporaryFolder();
         string id;
         int from;
-        await using (var alone = await TestServer.StartAsync(data: folder.File("data")))
+        await using (var alone = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.File("data")))
         {
-            id = await alone.SubmitAsync(new { prompt = "a small red circle moving right on a black background", num_frames = (8 * 20) + 1, num_inference_steps = 4, seed = 7 });
-            await BegunAsync(alone, id);
-            var change = await alone.Services.GetRequiredService<IVideoJobs>().ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Prompt, "a large blue square"), Cancel);
-            from = change.FromUnit;
+            id = await alone.SubmitAsync(new { prompt = "a small red circle moving right on a black background", num_frames = 33, num_inference_steps = 1, seed = 7 });
+            var (store, changes) = (alone.Services.GetRequiredService<IJobStore>(), alone.Services.GetRequiredService<IVideoJobs>());
+            var lease = (await store.LeaseAsync("a", ["sprites"], TimeSpan.FromMinutes(5), Cancel))!;
+            await store.BeginUnitAsync(lease, 5, 5, Cancel);
+            Assert.Equal("video_made_together", (await Assert.ThrowsAsync<JobException>(() => changes.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Stop), Cancel))).Code);
+            await store.BeginUnitAsync(lease, 2, 5, Cancel);
+            from = (await changes.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Prompt, "a large blue square"), Cancel)).FromUnit;
+            Assert.True(await store.ReleaseAsync(lease, Cancel));
         }
 
         var groups = await Task.WhenAll(Enumerable.Range(0, 2).Select(rank => Task.Run(() => ProcessGroup.Join(
@@ -154,11 +158,11 @@ public sealed class LiveSessionTests
         var following = VideoWorkers.FollowAsync(Of(new ServerOptions { DataFolder = "", Models = () => [new ModelFolder("sprites", Sprites.Folder)] }, follows), Cancel);
         await using (var together = await TestServer.StartAsync(options => Of(options, leads), folder.File("data")))
         {
-            await BegunAsync(together, id);
             var jobs = together.Services.GetRequiredService<IVideoJobs>();
-            Assert.Equal("video_made_together", (await Assert.ThrowsAsync<JobException>(() => jobs.ChangeAsync(Owner.Local, id, new LiveChange(LiveChangeKind.Stop), Cancel))).Code);
             Assert.Equal("completed", (await together.EndedAsync(id)).GetProperty("status").GetString());
-            var request = (await jobs.GetAsync(Owner.Local, id, Cancel)).Request;
+            var job = await jobs.GetAsync(Owner.Local, id, Cancel);
+            Assert.True(job.Live!.IsFixed);
+            var request = job.Request;
             Assert.Equal(new PromptChange(ClipChanges.SecondsOf(from, request.FramesPerUnit ?? 1, false, jobs.Models[0].Settings.FramesPerSecond), "a large blue square"), Assert.Single(request.Schedule));
         }
 
