@@ -83,6 +83,7 @@ public static class VideoServer
         app.MapWebhooks();
         app.MapLive();
         app.MapKeeping();
+        app.MapAdministration();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -200,6 +201,8 @@ internal static class ServerServices
         .AddSingleton<RequestCheck>()
         .AddSingleton<UploadReader>()
         .AddSingleton<IVideoJobs, VideoJobs>()
+        .AddSingleton(provider => (IAdminStore)provider.GetRequiredService<IJobStore>())
+        .AddSingleton<Administration>()
         .AddSingleton<ShareLinks>();
 }
 

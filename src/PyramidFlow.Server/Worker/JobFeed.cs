@@ -69,7 +69,7 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
         if (!Facts(now).SequenceEqual(Facts(queue.Workers)))
             await RefreshAsync(cancellationToken).ConfigureAwait(false);
 
-        static IEnumerable<string> Facts(IEnumerable<WorkerEntry> workers) => workers.SelectMany(worker => worker.Models.Concat(worker.Loras).Prepend(worker.Name));
+        static IEnumerable<string> Facts(IEnumerable<WorkerEntry> workers) => workers.SelectMany(worker => worker.Models.Concat(worker.Loras).Prepend(worker.IsDraining ? "draining" : "").Prepend(worker.Name));
     }
 
     private async Task<long> BeginAsync(CancellationToken cancellationToken)
