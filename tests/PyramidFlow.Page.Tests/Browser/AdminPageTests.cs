@@ -1,5 +1,4 @@
 using Microsoft.Playwright;
-using PyramidFlow.Server;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Tests;
 using PyramidFlow.Testing;
