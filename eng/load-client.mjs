@@ -52,10 +52,11 @@ export class Service {
 
     // MiB that the server has in memory; empty without a process id.
     memory() {
-        if (!this.pid)
-            return '';
-        const kib = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))[1]);
-        return `, memory ${(kib / 1024).toFixed(0)} MiB`;
+        return this.pid ? `, memory ${this.mebibytes()} MiB` : '';
+    }
+
+    mebibytes() {
+        return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))[1]) / 1024);
     }
 
     figures() {

@@ -81,6 +81,7 @@ public static class VideoServer
         app.MapVideos();
         app.MapImages();
         app.MapLive();
+        app.MapAdministration();
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -200,6 +201,8 @@ internal static class ServerServices
         .AddSingleton<UploadReader>()
         .AddSingleton<IVideoJobs, VideoJobs>()
         .AddSingleton<LinkTokens>()
+        .AddSingleton(provider => (IAdminStore)provider.GetRequiredService<IJobStore>())
+        .AddSingleton<Administration>()
         .AddSingleton<ShareLinks>();
 }
 

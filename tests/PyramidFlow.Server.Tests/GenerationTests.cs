@@ -1,6 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
-using System.Text;
+using System.Net.ServerSentEvents;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using PyramidFlow.Media;
@@ -309,14 +309,8 @@ public sealed class GenerationTests : StartedServer
 
     private async IAsyncEnumerable<(string Name, string Data)> EventsAsync(string id, TestServer? server = null)
     {
-        using var stream = new StreamReader(await (server ?? Server).Client.GetStreamAsync($"/v1/videos/{id}/events", Cancel), Encoding.UTF8);
-        var name = "";
-        while (await stream.ReadLineAsync(Cancel) is { } line)
-        {
-            if (line.StartsWith("event: ", StringComparison.Ordinal))
-                name = line[7..];
-            else if (line.StartsWith("data: ", StringComparison.Ordinal))
-                yield return (name, line[6..]);
-        }
+        await using var stream = await (server ?? Server).Client.GetStreamAsync($"/v1/videos/{id}/events", Cancel);
+        await foreach (var item in SseParser.Create(stream).EnumerateAsync(Cancel))
+            yield return (item.EventType, item.Data);
     }
 }

@@ -88,6 +88,8 @@ public abstract partial class JobStoreTests
         await ExecuteAsync("DROP TABLE webhooks");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN live");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN favourite");
+        await ExecuteAsync("ALTER TABLE videos DROP COLUMN units");
+        await ExecuteAsync("ALTER TABLE videos DROP COLUMN tries");
         await ExecuteAsync("DROP TABLE requests");
         await ExecuteAsync("DROP TABLE workers");
         await ExecuteAsync("DROP TABLE turns");

@@ -204,6 +204,35 @@ public abstract partial class JobStoreTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_attempt_that_finished_a_further_unit_does_not_count_and_one_that_repeats_units_does()
+    {
+        var (error, job) = (new VideoError(VideoError.Storage, "the disk is full"), await AddAsync());
+        // Each worker finishes one unit more and dies; the failure of one counts as little.
+        for (var unit = 1; unit <= 4; unit++)
+        {
+            await Store.RenewAsync((await Store.LeaseAsync("a", Models, Over, Cancel))!, Made(unit), Over, Cancel);
+            Assert.Equal(1, await Store.ReapAsync(Cancel));
+        }
+
+        var failing = (await Store.LeaseAsync("a", Models, Long, Cancel))!;
+        await Store.RenewAsync(failing, Made(5), Long, Cancel);
+        await Store.FailAsync(failing, error, retry: true, Cancel);
+        Assert.Equal(VideoStatus.Queued, (await Store.FindAsync(job.Id, Cancel))!.Status);
+
+        // A folder that is not shared lets each attempt begin anew: what was finished before is no progress.
+        for (var attempt = 1; attempt <= 3; attempt++)
+        {
+            Assert.Equal(VideoStatus.Queued, (await Store.FindAsync(job.Id, Cancel))!.Status);
+            await Store.RenewAsync((await Store.LeaseAsync("a", Models, Over, Cancel))!, Made(5), Over, Cancel);
+            await Store.ReapAsync(Cancel);
+        }
+
+        Assert.Equal((VideoStatus.Failed, 8), await Store.FindAsync(job.Id, Cancel) is { } failed ? (failed.Status, failed.Attempt) : default);
+
+        static VideoProgress Made(int units) => new(0.5, Generation.GenerationPhase.Denoising) { FinishedUnits = units };
+    }
+
+    [Fact]
     public async Task A_failure_that_may_pass_is_tried_again_and_another_is_not()
     {
         var (passing, lasting) = (await AddAsync(), await AddAsync());

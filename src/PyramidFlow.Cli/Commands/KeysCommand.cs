@@ -8,7 +8,7 @@ namespace PyramidFlow.Cli.Commands;
 /// <summary><c>keys</c>: who may use a server that others can reach.</summary>
 internal static class KeysCommand
 {
-    private const string Name = $"{About.Name} keys";
+    private const string Name = $"{About.Name} keys", AdminOption = "--admin";
 
     public static Command Create(CliConsole console) => new ExampledCommand("keys", "Makes, lists and removes the API keys of a server; without any, only this machine may use it.",
         $"{Name} add alice", $"{Name} limit alice --max-per-day 20", $"{Name} remove alice")
@@ -19,13 +19,14 @@ internal static class KeysCommand
     private static ExampledCommand Add(CliConsole console)
     {
         var (name, data, limits) = (NameArgument(), QueueOptions.DataOption(), new KeyLimitOptions());
-        var command = new ExampledCommand("add", "Makes a key and prints it, this once: only its hash is kept.", $"{Name} add alice", $"{Name} add bob --max-per-day 20 --max-active 3") { name, data };
+        var admin = CliOptions.Flag(AdminOption, "the key of an administrator: it also shows workers, disk, keys and the videos of all keys, and cancels those");
+        var command = new ExampledCommand("add", "Makes a key and prints it, this once: only its hash is kept.", $"{Name} add alice", $"{Name} add bob --max-per-day 20 --max-active 3", $"{Name} add carol {AdminOption}") { name, data, admin };
         limits.AddTo(command);
         command.SetAction((parsed, _) =>
         {
             try
             {
-                console.Result(Keys(parsed, data).Add(parsed.GetRequiredValue(name), limits.Read(parsed)));
+                console.Result(Keys(parsed, data).Add(parsed.GetRequiredValue(name), limits.Read(parsed), parsed.GetValue(admin)));
                 return Task.FromResult(ExitCode.Ok);
             }
             catch (ServiceOptionException e)
@@ -55,7 +56,7 @@ internal static class KeysCommand
         {
             var keys = Keys(parsed, data);
             foreach (var name in keys.Names)
-                console.Result(name + KeyLimitOptions.Written(keys.LimitsOf(name)));
+                console.Result(name + (keys.IsAdmin(name) ? $" {AdminOption}" : "") + KeyLimitOptions.Written(keys.LimitsOf(name)));
             return Task.FromResult(ExitCode.Ok);
         });
         return command;

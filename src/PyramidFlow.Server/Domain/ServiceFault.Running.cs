@@ -93,10 +93,12 @@ internal static partial class ServiceFault
 
     public static VideoError Cancelled() => new(VideoError.Cancelled, "you cancelled it");
 
+    public static VideoError CancelledByAdministrator() => new(VideoError.Cancelled, "whoever runs this service stopped it");
+
     public static VideoError CancelledWithKey() => new(VideoError.Cancelled, "the key that it was asked for with was taken away");
 
     public static VideoError Abandoned(int attempts) =>
-        new(VideoError.Abandoned, Invariant($"the program that made it died or was cut off {attempts} times: ask for it again, perhaps smaller or shorter"));
+        new(VideoError.Abandoned, Invariant($"the program that made it died or was cut off {attempts} times in a row without getting further: ask for it again, perhaps smaller or shorter"));
 
     public static VideoError Unreadable(string? reason) =>
         new(VideoError.Unreadable, $"its entry in the queue cannot be read and was set aside ({reason ?? "no reason is known"}): ask for it again");

@@ -37,6 +37,12 @@ internal static partial class ServiceFault
     public static JobException AddressUnknown() =>
         new(JobFaultKind.NotFound, "address_unknown", "there is nothing at this address: /openapi/v1.json lists what there is");
 
+    public static JobException WorkerUnknown(string worker) =>
+        new(JobFaultKind.NotFound, "worker_unknown", "there is no such worker, or it has ended: GET /v1/admin/workers lists them", null, ("worker", StrictText.OneLine(worker, LongestName))) { Field = "name" };
+
+    public static JobException StatusUnknown() =>
+        new(JobFaultKind.Invalid, "status_unknown", "status is one of queued, in_progress, completed and failed") { Field = "status" };
+
     public static JobException MethodUnknown() =>
         new(JobFaultKind.MethodNotAllowed, "method_unknown", "this address does not know this method: /openapi/v1.json lists what there is");
 

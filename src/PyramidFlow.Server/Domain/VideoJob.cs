@@ -133,6 +133,9 @@ internal sealed record VideoProgress(
     /// <summary>Number of frames in the live stream.</summary>
     public int LiveFrames { get; init; }
 
+    /// <summary>Units that are finished and kept for another attempt.</summary>
+    public int FinishedUnits { get; init; }
+
     /// <summary>The unit, from 0, from which this attempt goes on, because an earlier one has finished those before it; null begins with the first.</summary>
     public int? ResumedFrom { get; init; }
 }

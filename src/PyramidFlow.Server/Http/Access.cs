@@ -22,7 +22,7 @@ internal static class Access
     /// <summary>Path of the sign-in page.</summary>
     public const string SignInPath = "/signin";
 
-    private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
+    private const string AdminPath = "/admin", SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
     private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, ShareLinks.Path, "/page.css", "/_framework", "/favicon.ico", ImageEndpoints.Files];
 
     public static IServiceCollection AddAccess(this IServiceCollection services, string dataFolder, ApiKeys keys)
@@ -63,6 +63,9 @@ internal static class Access
             var keys = context.RequestServices.GetRequiredService<ApiKeys>();
             if (!keys.InUse || context.User.Identity is { IsAuthenticated: true })
             {
+                // To everybody else there is no such page.
+                if (path.StartsWithSegments(AdminPath, StringComparison.OrdinalIgnoreCase) && !keys.IsAdmin(Owner.From(context.User)))
+                    throw ServiceFault.AddressUnknown();
                 // The page redirects itself to the sign-in.
                 var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.From(context.User));
                 await using (end.UnsafeRegister(static aborted => ((HttpContext)aborted!).Abort(), context).ConfigureAwait(false))

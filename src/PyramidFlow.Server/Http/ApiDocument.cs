@@ -23,6 +23,11 @@ internal static class ApiDocument
         [(typeof(DeletedObject), "object")] = ["video.deleted"],
         [(typeof(ModelObject), "object")] = ["model"],
         [(typeof(LoraObject), "object")] = ["lora"],
+        [(typeof(AdminVideoObject), "status")] = ["queued", "in_progress", "completed", "failed"],
+        [(typeof(AdminVideoObject), "object")] = ["admin.video"],
+        [(typeof(AdminWorkerObject), "object")] = ["admin.worker"],
+        [(typeof(AdminKeyObject), "object")] = ["admin.key"],
+        [(typeof(AdminDiskObject), "object")] = ["admin.disk"],
         [(typeof(ErrorObject), "type")] = ["invalid_request_error", "server_error"],
         [(typeof(LiveMessage), "type")] = ["prompt", "stop", "go_on"],
         [(typeof(LiveReply), "type")] = ["accepted", "error"],
@@ -34,6 +39,7 @@ internal static class ApiDocument
     {
         ["order"] = ["asc", "desc"],
         ["variant"] = ["video", "thumbnail", "spritesheet", "last_frame", "input", "preview"],
+        ["status"] = ["queued", "in_progress", "completed", "failed"],
     };
 
     private static readonly Dictionary<string, (int Least, int Most, int Usual)> ParameterNumbers = new()
@@ -51,6 +57,9 @@ internal static class ApiDocument
         ["variant"] = "video unless given.",
         ["download"] = "With any value the answer is saved under a name.",
         ["id"] = "The id.",
+        ["name"] = "The name of the worker.",
+        ["status"] = "Only those of this status.",
+        ["key"] = "Only those of the key of this name.",
         ["link"] = "The last part of the link.",
     };
 

@@ -194,5 +194,9 @@ internal sealed record PreviewObject(int Number, string Url);
 [JsonSerializable(typeof(DeletedObject))]
 [JsonSerializable(typeof(PreviewObject))]
 [JsonSerializable(typeof(SharedLinkObject))]
+[JsonSerializable(typeof(ListObject<AdminWorkerObject>))]
+[JsonSerializable(typeof(ListObject<AdminVideoObject>))]
+[JsonSerializable(typeof(ListObject<AdminKeyObject>))]
+[JsonSerializable(typeof(AdminDiskObject))]
 [JsonSerializable(typeof(ProblemObject))]
 internal sealed partial class RestJson : JsonSerializerContext;

@@ -88,7 +88,14 @@ internal sealed class PageScript(IJSRuntime browser)
     {
         // The element may be rendered only after the calling handler returns.
         await Task.Yield();
-        await browser.InvokeVoidAsync("pyramidflow.focus", id);
+        try
+        {
+            await browser.InvokeVoidAsync("pyramidflow.focus", id);
+        }
+        catch (JSDisconnectedException)
+        {
+            // The user has left the page meanwhile.
+        }
     }
 
     /// <summary>Shows a selected file without uploading it.</summary>

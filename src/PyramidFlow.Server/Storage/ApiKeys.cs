@@ -16,11 +16,12 @@ namespace PyramidFlow.Server.Storage;
 public sealed class ApiKeys
 {
     private const string Prefix = "pf_";
+    private const string AdminRole = "admin";
     private const char Joint = '#';
     private const int OwnerDigits = 16;
     private readonly string path;
     private readonly Lock gate = new();
-    private Known known = new(default, [], []);
+    private Known known = new(default, [], [], []);
     private volatile bool wereInUse;
 
     /// <summary>Opens the keys of a data folder.</summary>
@@ -40,9 +41,10 @@ public sealed class ApiKeys
     /// <summary>Creates a key.</summary>
     /// <param name="name">Name of the key: letters, digits, <c>-</c>, <c>_</c> and <c>.</c>, at most 64.</param>
     /// <param name="limits">Its limits; null for those of the service.</param>
+    /// <param name="isAdmin">Whether it may see and stop the videos of all keys, and see workers, keys and disk.</param>
     /// <returns>The key; it cannot be retrieved again.</returns>
     /// <exception cref="ServiceOptionException">The name is invalid or taken.</exception>
-    public string Add(string name, KeyLimits? limits = null)
+    public string Add(string name, KeyLimits? limits = null, bool isAdmin = false)
     {
         if (name.Length is 0 or > 64 || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
             throw ServiceFault.KeyNameInvalid(name);
@@ -53,7 +55,7 @@ public sealed class ApiKeys
         var key = Prefix + Convert.ToBase64String(RandomNumberGenerator.GetBytes(32)).Replace('+', '-').Replace('/', '_').TrimEnd('=');
         var hash = Hash(key);
         keys[hash] = name + Joint + hash[..OwnerDigits];
-        Write(keys, With(now.LimitsOfOwner, keys[hash], limits));
+        Write(keys, With(now.LimitsOfOwner, keys[hash], limits), isAdmin ? [.. now.Admins, keys[hash]] : now.Admins);
         return key;
     }
 
@@ -66,7 +68,7 @@ public sealed class ApiKeys
         var keys = before.OwnerOfHash.Where(key => NameOfOwner(key.Value) != name).ToDictionary();
         if (keys.Count == before.OwnerOfHash.Count)
             return false;
-        Write(keys, before.LimitsOfOwner);
+        Write(keys, before.LimitsOfOwner, before.Admins);
         return true;
     }
 
@@ -79,13 +81,19 @@ public sealed class ApiKeys
         var now = ReadAll();
         if (now.OwnerOfHash.Values.FirstOrDefault(owner => NameOfOwner(owner) == name) is not { } found)
             return false;
-        Write(now.OwnerOfHash, With(now.LimitsOfOwner, found, limits));
+        Write(now.OwnerOfHash, With(now.LimitsOfOwner, found, limits), now.Admins);
         return true;
     }
 
     /// <summary>Returns the limits of a key by its name.</summary>
     public KeyLimits LimitsOf(string name) => ReadAll() is var all && all.OwnerOfHash.Values.FirstOrDefault(owner => NameOfOwner(owner) == name) is { } found
         ? all.LimitsOfOwner.GetValueOrDefault(found, KeyLimits.None) : KeyLimits.None;
+
+    /// <summary>Whether the key of a name is one of an administrator.</summary>
+    public bool IsAdmin(string name) => ReadAll().Admins.Any(owner => NameOfOwner(owner) == name);
+
+    /// <summary>Whether an owner is an administrator. Without keys nobody is.</summary>
+    internal bool IsAdmin(Owner owner) => ReadAll() is var all && all.Admins.Contains(owner.Name) && all.OwnerOfHash.ContainsValue(owner.Name);
 
     /// <summary>Returns the name of a key; null when the key is unknown.</summary>
     /// <param name="key">What a client sent.</param>
@@ -110,6 +118,9 @@ public sealed class ApiKeys
     /// </summary>
     internal IReadOnlyCollection<string>? Owners => Read() is { } keys && File.Exists(path) ? keys.Values : null;
 
+    /// <summary>Returns with what the owners of all keys of a name begin, removed ones too.</summary>
+    internal static string OwnersOf(string name) => name + Joint;
+
     /// <summary>Returns the key name of an owner.</summary>
     internal static string NameOfOwner(string owner) => owner.Split(Joint)[0];
 
@@ -124,17 +135,17 @@ public sealed class ApiKeys
             var file = new FileInfo(path);
             var stamp = file.Exists ? (file.LastWriteTimeUtc, file.Length) : default;
             if (stamp != known.Stamp)
-                known = file.Exists ? Parse(stamp, File.ReadAllBytes(path)) : new(stamp, [], []);
+                known = file.Exists ? Parse(stamp, File.ReadAllBytes(path)) : new(stamp, [], [], []);
             return known;
         }
     }
 
-    // A key without limits is its owner alone, as versions before limits wrote it and read it.
+    // A key with neither limits nor a role is its owner alone, as versions before limits wrote it and read it.
     private Known Parse((DateTime Written, long Length) stamp, byte[] json)
     {
         try
         {
-            var (owners, limits) = (new Dictionary<string, string>(), new Dictionary<string, KeyLimits>());
+            var (owners, limits, admins) = (new Dictionary<string, string>(), new Dictionary<string, KeyLimits>(), new HashSet<string>());
             foreach (var (hash, entry) in StrictJson.Deserialize(json, KeysJson.Default.DictionaryStringJsonElement))
             {
                 if (entry.ValueKind == JsonValueKind.String)
@@ -146,9 +157,13 @@ public sealed class ApiKeys
                 var limited = StrictJson.Deserialize(entry.GetRawText(), KeysJson.Default.KeyEntry);
                 owners[hash] = limited.Owner ?? throw new MalformedTextException(0, "a key has no owner");
                 limits[limited.Owner] = new KeyLimits(limited.MaxActive, limited.MaxPerDay, limited.MaxPerMinute);
+                if (limited.Role is AdminRole)
+                    admins.Add(limited.Owner);
+                else if (limited.Role is not null)
+                    throw new MalformedTextException(0, $"a key has the role {limited.Role}, which this version does not know");
             }
 
-            return new Known(stamp, owners, limits);
+            return new Known(stamp, owners, limits, admins);
         }
         catch (MalformedTextException e)
         {
@@ -158,23 +173,23 @@ public sealed class ApiKeys
 
     private static Dictionary<string, KeyLimits> With(Dictionary<string, KeyLimits> all, string owner, KeyLimits? limits) => new(all) { [owner] = limits ?? KeyLimits.None };
 
-    private void Write(Dictionary<string, string> keys, Dictionary<string, KeyLimits> limits)
+    private void Write(Dictionary<string, string> keys, Dictionary<string, KeyLimits> limits, HashSet<string> admins)
     {
         VideoFolder.CreatePrivate(Path.GetDirectoryName(path)!);
         var partial = $"{path}.partial-{Environment.ProcessId}";
-        var entries = keys.ToDictionary(key => key.Key, key => limits.GetValueOrDefault(key.Value, KeyLimits.None) is var own && own == KeyLimits.None
+        var entries = keys.ToDictionary(key => key.Key, key => limits.GetValueOrDefault(key.Value, KeyLimits.None) is var own && admins.Contains(key.Value) is var isAdmin && own == KeyLimits.None && !isAdmin
             ? JsonSerializer.SerializeToElement(key.Value, KeysJson.Default.String)
-            : JsonSerializer.SerializeToElement(new KeyEntry(key.Value, own.MaxActive, own.MaxPerDay, own.MaxPerMinute), KeysJson.Default.KeyEntry));
+            : JsonSerializer.SerializeToElement(new KeyEntry(key.Value, own.MaxActive, own.MaxPerDay, own.MaxPerMinute, isAdmin ? AdminRole : null), KeysJson.Default.KeyEntry));
         File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(entries, KeysJson.Default.DictionaryStringJsonElement));
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(partial, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         File.Move(partial, path, overwrite: true);
         lock (gate)
-            known = new(default, [], []);
+            known = new(default, [], [], []);
     }
 
     // The content of the file at a given time stamp and length.
-    private sealed record Known((DateTime Written, long Length) Stamp, Dictionary<string, string> OwnerOfHash, Dictionary<string, KeyLimits> LimitsOfOwner);
+    private sealed record Known((DateTime Written, long Length) Stamp, Dictionary<string, string> OwnerOfHash, Dictionary<string, KeyLimits> LimitsOfOwner, HashSet<string> Admins);
 }
 
 /// <summary>Limits of one key; what is null is that of the service.</summary>
@@ -193,8 +208,8 @@ public sealed record KeyLimits(int? MaxActive = null, int? MaxPerDay = null, int
     };
 }
 
-/// <summary>A key with limits in the file.</summary>
-internal sealed record KeyEntry(string Owner, int? MaxActive, int? MaxPerDay, int? MaxPerMinute);
+/// <summary>A key with limits or a role in the file.</summary>
+internal sealed record KeyEntry(string Owner, int? MaxActive, int? MaxPerDay, int? MaxPerMinute, string? Role);
 
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(Dictionary<string, JsonElement>))]

@@ -60,7 +60,8 @@ internal interface IJobStore : IAsyncDisposable
     Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancellationToken);
 
     /// <summary>Announces a worker and its models; the worker repeats it until it stops.</summary>
-    Task AnnounceAsync(WorkerEntry worker, CancellationToken cancellationToken);
+    /// <returns>Whether it is to take no more jobs.</returns>
+    Task<bool> AnnounceAsync(WorkerEntry worker, CancellationToken cancellationToken);
 
     /// <summary>Withdraws a worker that stops.</summary>
     Task WithdrawAsync(string worker, CancellationToken cancellationToken);
@@ -165,7 +166,7 @@ internal sealed record JobLease(VideoJob Job, string Worker)
 }
 
 /// <summary>Rules for leases and retries.</summary>
-/// <param name="Attempts">Maximum number of attempts; a job that fails the last one stays failed.</param>
+/// <param name="Attempts">Maximum number of attempts in a row of which none finishes a further unit; a job that fails the last one stays failed.</param>
 /// <param name="Pause">Pause after the first attempt; each further pause is four times as long.</param>
 internal sealed record LeaseRules(int Attempts, TimeSpan Pause)
 {
@@ -182,8 +183,20 @@ internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, in
     /// <summary>Names of the LoRAs that it has.</summary>
     public IReadOnlyList<string> Loras { get; init; } = [];
 
+    /// <summary>Where it computes, such as <c>cpu</c> or <c>cuda:0</c>.</summary>
+    public string Device { get; init; } = "";
+
+    /// <summary>Bytes of memory of its machine, within the limits of its process.</summary>
+    public long Memory { get; init; }
+
+    /// <summary>Bytes of memory of its process.</summary>
+    public long MemoryUsed { get; init; }
+
+    /// <summary>Whether it takes no more jobs.</summary>
+    public bool IsDraining { get; init; }
+
     /// <summary>Whether it can make a job.</summary>
-    public bool CanMake(QueueEntry job) => Models.Contains(job.Model) && job.Loras.All(Loras.Contains);
+    public bool CanMake(QueueEntry job) => !IsDraining && Models.Contains(job.Model) && job.Loras.All(Loras.Contains);
 }
 
 /// <summary>A queued or running job.</summary>

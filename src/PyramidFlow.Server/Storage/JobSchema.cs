@@ -80,8 +80,22 @@ internal static class JobSchema
         ALTER TABLE videos ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0;
         """;
 
+    // Made by another change.
+    private const string Version7 = "SELECT 1";
+
+    // The most units of a video that any attempt has finished, and the attempts since then; the memory of workers, and whether they take no more jobs.
+    private const string Version8 = """
+        ALTER TABLE videos ADD COLUMN units INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE videos ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+        UPDATE videos SET tries = attempt WHERE status IN ('queued', 'in_progress');
+        ALTER TABLE workers ADD COLUMN device TEXT NOT NULL DEFAULT '';
+        ALTER TABLE workers ADD COLUMN memory BIGINT NOT NULL DEFAULT 0;
+        ALTER TABLE workers ADD COLUMN memory_used BIGINT NOT NULL DEFAULT 0;
+        ALTER TABLE workers ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;
+        """;
+
     // Each step makes the tables of one version from those of the version before. Steps are only ever added.
-    private static readonly string[] Steps = [Version1, Version2, Version3, Version4, Version5, Version6];
+    private static readonly string[] Steps = [Version1, Version2, Version3, Version4, Version5, Version6, Version7, Version8];
 
     /// <summary>The version that this program reads and writes.</summary>
     public static long Version => Steps.Length;

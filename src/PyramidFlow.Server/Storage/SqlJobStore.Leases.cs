@@ -36,7 +36,7 @@ internal sealed partial class SqlJobStore
 
     private async Task<JobLease?> NextLeaseAsync(string worker, IReadOnlyCollection<string> models, IReadOnlyCollection<string> loras, TimeSpan lease, CancellationToken cancellationToken)
     {
-        if (models.Count == 0)
+        if (models.Count == 0 || await IsDrainingAsync(worker, cancellationToken).ConfigureAwait(false))
             return null;
         var (ofModels, named) = In("model", models);
         var waiting = $"FROM videos WHERE status = '{Queued}' AND {Named} AND not_before <= {dialect.Now} AND model {ofModels}";
@@ -55,7 +55,7 @@ internal sealed partial class SqlJobStore
         if (id is null)
             return null;
         var rows = await session.RowsAsync(
-            $"UPDATE videos SET status = '{InProgress}', worker = @worker, attempt = attempt + 1, lease_until = {dialect.Now} + @lease, started = {dialect.Now}, "
+            $"UPDATE videos SET status = '{InProgress}', worker = @worker, attempt = attempt + 1, tries = tries + 1, lease_until = {dialect.Now} + @lease, started = {dialect.Now}, "
             + $"progress = NULL, error = NULL, revision = @revision WHERE id = @id AND status = '{Queued}' RETURNING {JobSchema.Columns}",
             Read, cancellationToken, ("worker", worker), ("lease", (long)lease.TotalMilliseconds), ("revision", revision), ("id", id)).ConfigureAwait(false);
         if (rows.Count == 0)
@@ -70,8 +70,10 @@ internal sealed partial class SqlJobStore
     public async Task<bool> RenewAsync(JobLease lease, VideoProgress? progress, TimeSpan length, CancellationToken cancellationToken)
     {
         var text = progress is null ? null : JsonSerializer.Serialize(progress, StoreJson.Default.VideoProgress);
-        return await ChangeAsync($"lease_until = {dialect.Now} + @length, progress = COALESCE(@progress, progress), seconds_left = COALESCE(@left, seconds_left)",
-            Held, cancellationToken, [.. Identity(lease), ("length", (long)length.TotalMilliseconds), ("progress", text), ("left", progress?.SecondsLeft)]).ConfigureAwait(false) == 1;
+        // Only what no earlier attempt has finished counts, so that a job that always fails in the same place ends.
+        return await ChangeAsync($"lease_until = {dialect.Now} + @length, progress = COALESCE(@progress, progress), seconds_left = COALESCE(@left, seconds_left), "
+            + "tries = CASE WHEN @units > units THEN 0 ELSE tries END, units = CASE WHEN @units > units THEN @units ELSE units END",
+            Held, cancellationToken, [.. Identity(lease), ("length", (long)length.TotalMilliseconds), ("progress", text), ("left", progress?.SecondsLeft), ("units", progress?.FinishedUnits ?? 0)]).ConfigureAwait(false) == 1;
     }
 
     public async Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancellationToken, VideoRequest? asMade = null) =>
@@ -81,15 +83,14 @@ internal sealed partial class SqlJobStore
 
     public async Task<bool> FailAsync(JobLease lease, VideoError error, bool retry, CancellationToken cancellationToken)
     {
-        var again = retry && lease.Attempt < rules.Attempts;
-        var values = again
-            ? $"status = '{Queued}', not_before = {dialect.Now} + {Pause("attempt")}, progress = NULL, error = @error, {NoLease}"
+        var values = retry
+            ? $"{AgainOrFailed}, error = @error, progress = CASE WHEN {IsLastTry} THEN progress END, {NoLease}"
             : $"status = '{Failed}', completed = {dialect.Now}, error = @error, {NoLease}";
         return await ChangeAsync(values, Held, cancellationToken, [.. Identity(lease), ("error", Json(error))]).ConfigureAwait(false) == 1;
     }
 
     public async Task<bool> ReleaseAsync(JobLease lease, CancellationToken cancellationToken) =>
-        await ChangeAsync($"status = '{Queued}', attempt = attempt - 1, started = NULL, progress = NULL, {NoLease}", Held, cancellationToken, Identity(lease)).ConfigureAwait(false) == 1;
+        await ChangeAsync($"status = '{Queued}', attempt = attempt - 1, tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END, started = NULL, progress = NULL, {NoLease}", Held, cancellationToken, Identity(lease)).ConfigureAwait(false) == 1;
 
     public async Task<int> ReapAsync(CancellationToken cancellationToken)
     {
@@ -99,8 +100,7 @@ internal sealed partial class SqlJobStore
             return 0;
         var error = Json(ServiceFault.Abandoned(rules.Attempts));
         return await ChangeAsync(
-            $"status = CASE WHEN attempt >= {rules.Attempts} THEN '{Failed}' ELSE '{Queued}' END, completed = CASE WHEN attempt >= {rules.Attempts} THEN {dialect.Now} END, "
-            + $"error = CASE WHEN attempt >= {rules.Attempts} THEN @error END, not_before = {dialect.Now} + {Pause("attempt")}, progress = NULL, {NoLease}",
+            $"{AgainOrFailed}, error = CASE WHEN {IsLastTry} THEN @error END, progress = NULL, {NoLease}",
             lost, cancellationToken, ("error", error)).ConfigureAwait(false);
     }
 
@@ -134,9 +134,12 @@ internal sealed partial class SqlJobStore
 
     private static string Json(VideoError error) => JsonSerializer.Serialize(error, StoreJson.Default.VideoError);
 
+    // Attempts that have finished a further unit do not count.
+    private string IsLastTry => FormattableString.Invariant($"tries >= {rules.Attempts}");
+
     // The pause grows fourfold with each attempt.
-    private string Pause(string attempt) => FormattableString.Invariant(
-        $"{(long)rules.Pause.TotalMilliseconds} * (CASE WHEN {attempt} <= 1 THEN 1 WHEN {attempt} = 2 THEN 4 ELSE 16 END)");
+    private string AgainOrFailed => FormattableString.Invariant($"status = CASE WHEN {IsLastTry} THEN '{Failed}' ELSE '{Queued}' END, completed = CASE WHEN {IsLastTry} THEN {dialect.Now} END, ")
+        + FormattableString.Invariant($"not_before = {dialect.Now} + {(long)rules.Pause.TotalMilliseconds} * (CASE WHEN tries <= 1 THEN 1 WHEN tries = 2 THEN 4 ELSE 16 END)");
 
     private static (string Sql, (string Name, object? Value)[] Values) In(string name, IReadOnlyCollection<string> values)
     {

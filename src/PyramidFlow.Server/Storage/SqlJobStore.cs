@@ -33,7 +33,8 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             ("owner", job.Owner.Name)).ConfigureAwait(false);
         if (active >= job.MaxActive)
             throw ServiceFault.TooManyActive(active);
-        if (job.MaxPerDay < int.MaxValue && !await CountAsync(session, Days, job.Owner, job.MaxPerDay, cancellationToken).ConfigureAwait(false))
+        // Counted without a limit too, for those who run the service.
+        if (!await CountAsync(session, Days, job.Owner, job.MaxPerDay, cancellationToken).ConfigureAwait(false))
             throw ServiceFault.DayIsFull(job.MaxPerDay, Math.Max(1, await SecondsLeftAsync(session, Days, job.Owner, job.MaxPerDay, cancellationToken).ConfigureAwait(false)));
         var rows = await session.RowsAsync(
             $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, webhook, work, created, idempotency_key, fingerprint, request) "

@@ -76,6 +76,19 @@ internal sealed class VideoFolder(string root)
             System.IO.File.Delete(Units(id));
     }
 
+    /// <summary>Removes the finished units of a video that nobody makes any more; the worker that makes it removes those that it writes after this.</summary>
+    public void TryDeleteUnits(string id)
+    {
+        try
+        {
+            DeleteUnits(id);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The cleanup of files removes them later.
+        }
+    }
+
     /// <summary>Returns the file of a variant.</summary>
     public string File(VideoJob job, VideoVariant variant) => variant switch
     {
@@ -111,6 +124,39 @@ internal sealed class VideoFolder(string root)
     /// <summary>Removes the files of all attempts; finished units stay.</summary>
     public void DeleteMade(string id) => DeleteMade(id, name => !name.StartsWith("input.", StringComparison.Ordinal) && !IsUnits(name));
 
+    /// <summary>Measures the folder and its disk.</summary>
+    /// <param name="keepBytes">Most bytes of finished videos.</param>
+    public DiskUse Measure(long? keepBytes)
+    {
+        var (finished, interim, files) = (0L, 0L, 0L);
+        foreach (var file in new DirectoryInfo(Videos) is { Exists: true } videos ? videos.EnumerateFiles("*", SearchOption.AllDirectories) : [])
+        {
+            files++;
+            if (IsUnits(file.Name) || file.Name.StartsWith('.') || file.Name.Contains(".live.", StringComparison.Ordinal) || file.Name.Contains(".preview.", StringComparison.Ordinal))
+                interim += LengthOf(file);
+            else
+                finished += LengthOf(file);
+        }
+
+        var uploads = new DirectoryInfo(Incoming) is { Exists: true } incoming ? incoming.EnumerateFiles().Sum(LengthOf) : 0;
+        var queue = Directory.Exists(Root) ? new DirectoryInfo(Root).EnumerateFiles(Path.GetFileName(Database) + "*").Sum(LengthOf) : 0;
+        var drive = new DriveInfo(Root);
+        return new DiskUse(files, finished, interim, uploads, queue, drive.AvailableFreeSpace, drive.TotalSize, keepBytes);
+    }
+
+    // A file may go while it is measured.
+    private static long LengthOf(FileInfo file)
+    {
+        try
+        {
+            return file.Length;
+        }
+        catch (FileNotFoundException)
+        {
+            return 0;
+        }
+    }
+
     private void DeleteMade(string id, Func<string, bool> which)
     {
         if (!Directory.Exists(For(id)))
@@ -121,6 +167,17 @@ internal sealed class VideoFolder(string root)
 
     private string Made(string id, int attempt, string name) => Path.Combine(For(id), FormattableString.Invariant($"{attempt}.{name}"));
 }
+
+/// <summary>What the data folder takes of its disk.</summary>
+/// <param name="Files">Number of files of videos.</param>
+/// <param name="Videos">Bytes of videos and of what is kept with them.</param>
+/// <param name="Interim">Bytes of what is removed when a video is done: finished units, live streams, previews and files that are being written.</param>
+/// <param name="Uploads">Bytes of uploads that are being read.</param>
+/// <param name="Queue">Bytes of the queue where it is a file; 0 for PostgreSQL.</param>
+/// <param name="Free">Free bytes of the disk.</param>
+/// <param name="Total">All bytes of the disk.</param>
+/// <param name="Keep">Bytes beyond which the oldest videos are removed; null for no limit.</param>
+internal sealed record DiskUse(long Files, long Videos, long Interim, long Uploads, long Queue, long Free, long Total, long? Keep);
 
 /// <summary>Removes files that no video of the queue needs.</summary>
 /// <param name="store">The queue.</param>

@@ -69,7 +69,7 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
         if (!Facts(now).SequenceEqual(Facts(queue.Workers)))
             await RefreshAsync(cancellationToken).ConfigureAwait(false);
 
-        static IEnumerable<string> Facts(IEnumerable<WorkerEntry> workers) => workers.SelectMany(worker => worker.Models.Concat(worker.Loras).Prepend(worker.Name));
+        static IEnumerable<string> Facts(IEnumerable<WorkerEntry> workers) => workers.SelectMany(worker => worker.Models.Concat(worker.Loras).Prepend(worker.IsDraining ? "draining" : "").Prepend(worker.Name));
     }
 
     private async Task<long> BeginAsync(CancellationToken cancellationToken)
@@ -88,13 +88,14 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
         // Progress of a job changes no places.
         if (changes.Any(change => change.Job is not { Status: VideoStatus.InProgress, Progress: not null }))
             await RefreshAsync(cancellationToken).ConfigureAwait(false);
+        var audience = Audience();
         foreach (var (id, owner, revision, job) in changes)
         {
             if (job is { Status: VideoStatus.Queued })
                 waiting[id] = job;
             else
                 waiting.TryRemove(id, out _);
-            Tell(owner, id, job);
+            Tell(audience, owner, id, job);
             seen = Math.Max(seen, revision);
         }
 
@@ -108,19 +109,26 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
         Unreadable = (await store.UnreadableAsync(cancellationToken).ConfigureAwait(false)).Count;
         queue = new QueueView(await store.QueueAsync(cancellationToken).ConfigureAwait(false), await store.PaceAsync(cancellationToken).ConfigureAwait(false),
             await store.WorkersAsync(rules.Length, cancellationToken).ConfigureAwait(false));
+        var audience = Audience();
         foreach (var (id, job) in waiting)
         {
             if (!queue.Has(id))
                 waiting.TryRemove(id, out _);
             else if (before.Place(job) is var was && queue.Place(job) is var now && (was.QueuePosition, was.HasNoWorker) != (now.QueuePosition, now.HasNoWorker))
-                Tell(job.Owner, id, job);
+                Tell(audience, job.Owner, id, job);
         }
     }
 
-    private void Tell(Owner owner, string id, VideoJob? job)
+    // The watchers by their video; those of all videos under no name. A place that becomes free moves up all who wait, so that each change must not be shown to each watcher. Taken after the changes
+    // were read: whoever begins to watch later reads them with the video.
+    private ILookup<string, JobWatcher> Audience() => watchers.Keys.ToLookup(watcher => watcher.Id ?? "");
+
+    private void Tell(ILookup<string, JobWatcher> audience, Owner owner, string id, VideoJob? job)
     {
+        if (!audience.Contains(id) && !audience.Contains(""))
+            return;
         var change = new JobChange(id, job is null ? null : Placed(job));
-        foreach (var watcher in watchers.Keys)
+        foreach (var watcher in audience[id].Concat(audience[""]))
             watcher.Tell(owner, change);
     }
 

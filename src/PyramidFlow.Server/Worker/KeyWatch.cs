@@ -21,6 +21,9 @@ internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals
     /// </summary>
     public CancellationToken EndOf(Owner owner) => open.GetOrAdd(owner, _ => new CancellationTokenSource()).Token;
 
+    /// <summary>Whether an owner is an administrator.</summary>
+    public bool IsAdmin(Owner owner) => keys.IsAdmin(owner);
+
     protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
         await EndOpenAsync().ConfigureAwait(false);

@@ -116,16 +116,7 @@ internal sealed class VideoJobs(
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         await store.CancelAsync(id, ServiceFault.Cancelled(), cancellationToken).ConfigureAwait(false);
         signals.Changed();
-        try
-        {
-            // The worker that makes the video removes units that it writes after this.
-            folder.DeleteUnits(id);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // The cleanup of files removes them later.
-        }
-
+        folder.TryDeleteUnits(id);
         return await GetAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 

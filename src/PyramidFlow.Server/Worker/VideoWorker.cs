@@ -282,6 +282,8 @@ internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyn
             Stages = value.Stages,
             Step = value.Step,
             Steps = value.Steps,
+            // A unit is kept before the next one begins.
+            FinishedUnits = value.Phase == GenerationPhase.Denoising ? Math.Max(now.FinishedUnits, value.Unit) : now.FinishedUnits,
             ResumedFrom = value.ResumedUnits > 0 ? value.ResumedUnits : null,
             SecondsLeft = left is { } seconds ? Math.Round(seconds, 1) : null,
         });

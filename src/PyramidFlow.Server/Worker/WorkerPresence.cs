@@ -1,3 +1,4 @@
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;
@@ -15,13 +16,13 @@ internal sealed record WorkerIdentity(int Processes)
 /// make videos at present is not announced.
 /// </summary>
 internal sealed partial class WorkerPresence(
-    IJobStore store, WorkerIdentity identity, ModelCatalog catalog, LoraCatalog loras, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<WorkerPresence> log)
+    IJobStore store, WorkerIdentity identity, PipelineOptions pipeline, ModelCatalog catalog, LoraCatalog loras, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<WorkerPresence> log)
     : BackgroundLoop("worker presence", health, log)
 {
     // Often enough that a slow database does not make a worker look gone.
     private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(rules.Length.TotalSeconds / 6, 0.05, 5));
 
-    private bool isAnnounced;
+    private bool isAnnounced, isDraining;
 
     /// <summary>Withdraws the worker at once. If that fails, its announcement expires.</summary>
     public override async Task StopAsync(CancellationToken cancellationToken)
@@ -45,7 +46,14 @@ internal sealed partial class WorkerPresence(
             await WithdrawAsync(stoppingToken).ConfigureAwait(false);
         else
         {
-            await store.AnnounceAsync(new WorkerEntry(identity.Name, [.. models.Select(model => model.Id)], identity.Processes) { Loras = loras.Names }, stoppingToken).ConfigureAwait(false);
+            isDraining = await store.AnnounceAsync(new WorkerEntry(identity.Name, [.. models.Select(model => model.Id)], identity.Processes)
+            {
+                Loras = loras.Names,
+                Device = pipeline.Device?.ToString() ?? "cpu",
+                Memory = MachineMemory.Total,
+                MemoryUsed = Environment.WorkingSet,
+                IsDraining = isDraining,
+            }, stoppingToken).ConfigureAwait(false);
             if (!isAnnounced)
                 signals.Changed();
             isAnnounced = true;

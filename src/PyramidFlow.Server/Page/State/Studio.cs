@@ -37,6 +37,9 @@ internal sealed class Studio : IAsyncDisposable
     /// <summary>Whether the user is signed in and can sign out.</summary>
     public bool IsSignedIn { get; private set; }
 
+    /// <summary>Whether the user is an administrator.</summary>
+    public bool IsAdmin => keys.IsAdmin(owner);
+
     /// <summary>The latest text for screen readers.</summary>
     public string Announcement { get; private set; } = "";
 

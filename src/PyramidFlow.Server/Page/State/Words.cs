@@ -19,6 +19,14 @@ internal static class Words
         _ => Invariant($"about {Math.Floor(seconds / 3600)} h {Math.Floor(seconds % 3600 / 60)} min"),
     };
 
+    /// <summary>Formats a number of bytes, such as "1.2 GB".</summary>
+    public static string Bytes(long bytes) => bytes switch
+    {
+        < 1_000_000 => Invariant($"{bytes / 1e3:0} kB"),
+        < 1_000_000_000 => Invariant($"{bytes / 1e6:0} MB"),
+        _ => Invariant($"{bytes / 1e9:0.#} GB"),
+    };
+
     /// <summary>Formats a measured time, such as "12.4 s".</summary>
     public static string Time(double seconds) => seconds < 60
         ? Invariant($"{seconds:0.#} s")
