@@ -282,8 +282,8 @@ internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyn
             Stages = value.Stages,
             Step = value.Step,
             Steps = value.Steps,
-            // A unit is kept before the next one begins.
-            FinishedUnits = value.Phase == GenerationPhase.Denoising ? Math.Max(now.FinishedUnits, value.Unit) : now.FinishedUnits,
+            // A unit is kept before the next one begins. Those that an earlier attempt has kept may not have been reported by it.
+            FinishedUnits = Math.Max(now.FinishedUnits, value.Phase == GenerationPhase.Denoising ? Math.Max(value.Unit, value.ResumedUnits) : value.ResumedUnits),
             ResumedFrom = value.ResumedUnits > 0 ? value.ResumedUnits : null,
             SecondsLeft = left is { } seconds ? Math.Round(seconds, 1) : null,
         });
