@@ -98,7 +98,7 @@ if command -v mpirun >/dev/null; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     try "mpirun" mpirun --oversubscribe -n 2
 fi
-if command -v srun >/dev/null && slurm; then
-    try "srun" srun --ntasks 2
+if command -v srun >/dev/null; then
+    if slurm; then try "srun" srun --ntasks 2; else failed=1; fi
 fi
 exit "$failed"
