@@ -98,8 +98,8 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
     }
 
     /// <summary>
-    /// Gives all processes that sample the latents of the first of them, so that none drifts away where machines differ, and hands them over to the one that
-    /// decodes, which may be one unit behind.
+    /// Gives all processes that sample the latents of the first of them, so that none drifts away where machines differ, and hands them over to process 0
+    /// where it only decodes (it passes them on); it may be one unit behind.
     /// </summary>
     /// <param name="latents">Latents of a unit, finished.</param>
     /// <param name="isWidened">Whether the transformer in the wider type makes the rest of the clip.</param>
@@ -114,7 +114,7 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
         handedOver.Add(group!.Send(latents, 0));
     }
 
-    /// <summary>Waits until the process that decodes has the last latents.</summary>
+    /// <summary>Waits until process 0, where it only decodes, has the last latents.</summary>
     internal void Complete()
     {
         foreach (var transfer in handedOver)
@@ -122,7 +122,7 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
         handedOver.Clear();
     }
 
-    /// <summary>Tells the process that decodes that no further unit comes.</summary>
+    /// <summary>Tells the processes that only decode that no further unit comes.</summary>
     /// <param name="isFault">Whether numbers are not finite; otherwise all were stopped.</param>
     internal void TellEnd(bool isFault)
     {
@@ -229,7 +229,7 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
         return Math.Min(evaluations, (int)start * together)..Math.Min(evaluations, (int)(start + length) * together);
     }
 
-    // What follows from the processes that sample to the one that decodes.
+    // What follows from the processes that sample to those that only decode.
     private enum Handover : byte
     {
         Stopped,

@@ -9,7 +9,7 @@ using PyramidFlow.Torch.Distributed;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Several processes that sample one video. All make the same calls; rank zero gives the frames. The result is that of one process, but
+/// Several processes that sample and decode one video. All make the same calls; rank zero gives the frames. The result is that of one process, but
 /// for the last digits.
 /// </summary>
 /// <param name="Group">The processes; they stay the caller's.</param>
