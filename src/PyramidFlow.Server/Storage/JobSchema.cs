@@ -80,11 +80,8 @@ internal static class JobSchema
         ALTER TABLE videos ADD COLUMN favourite INTEGER NOT NULL DEFAULT 0;
         """;
 
-    // Made by another change.
-    private const string Version7 = "SELECT 1";
-
     // The most units of a video that any attempt has finished, and the attempts since then; the memory of workers, and whether they take no more jobs.
-    private const string Version8 = """
+    private const string Version7 = """
         ALTER TABLE videos ADD COLUMN units INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE videos ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
         UPDATE videos SET tries = attempt WHERE status IN ('queued', 'in_progress');
@@ -95,7 +92,7 @@ internal static class JobSchema
         """;
 
     // Each step makes the tables of one version from those of the version before. Steps are only ever added.
-    private static readonly string[] Steps = [Version1, Version2, Version3, Version4, Version5, Version6, Version7, Version8];
+    private static readonly string[] Steps = [Version1, Version2, Version3, Version4, Version5, Version6, Version7];
 
     /// <summary>The version that this program reads and writes.</summary>
     public static long Version => Steps.Length;
