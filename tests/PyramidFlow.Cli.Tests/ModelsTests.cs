@@ -35,7 +35,7 @@ public sealed class ModelsTests : IDisposable
         var verified = await CliRun.OfAsync("models", "verify", model);
         Assert.True(verified.Code == ExitCode.Ok, verified.Out);
         Assert.Contains(layout == "sd3" ? "pyramid_mmdit (SD3)" : "pyramid_flux (miniFLUX)", verified.Out, StringComparison.Ordinal);
-        Assert.Contains(layout == "sprites" ? "its only variant: runs" : "384p: runs", verified.Out, StringComparison.Ordinal);
+        Assert.Contains(layout == "sprites" ? "plain: runs" : "384p: runs", verified.Out, StringComparison.Ordinal);
         var run = await CliRun.OfAsync("generate", "a red ball falling", "--model", model, "-o", folder.File("x.mp4"), "--seed", "7");
         Assert.True(run.Code == ExitCode.Ok, run.Error);
         Assert.True(new FileInfo(folder.File("x.mp4")).Length > 0);

@@ -182,7 +182,7 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
         var model = await Server.GetAsync("/v1/models/sprites");
         Assert.Equal(("sprites", "model"), (model.GetProperty("id").GetString(), model.GetProperty("object").GetString()));
         Assert.Equal("sprites", (await Server.GetAsync("/v1/models/sora-2")).GetProperty("id").GetString());
-        await TestServer.RefusedAsync(await Server.Client.GetAsync("/v1/models/sora-3", Cancel), HttpStatusCode.NotFound, "model_unknown", "known=sprites");
+        await TestServer.RefusedAsync(await Server.Client.GetAsync("/v1/models/sora-3", Cancel), HttpStatusCode.NotFound, "model_unknown", "known=sprites, sprites:fast");
     }
 
     [Fact]

@@ -143,7 +143,7 @@ internal static class ModelList
     }
 
     /// <summary>A variant as the user types it.</summary>
-    public static string VariantName(string variant) => variant.Length == 0 ? "its only variant" : variant;
+    public static string VariantName(string variant) => variant.Length == 0 ? "plain" : variant;
 
     private static Installed Look(string name, string folder)
     {
