@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using Microsoft.AspNetCore.Http;
@@ -22,6 +23,9 @@ public sealed class AccessLogTests
         using var folder = new TemporaryFolder();
         var key = new ApiKeys(folder.Path).Add("alice");
         using var log = new Lines();
+        var traced = new ConcurrentQueue<string>();
+        using var traces = new ActivityListener { ShouldListenTo = source => source.Name == "Microsoft.AspNetCore", ActivityStopped = each => traced.Enqueue($"{each.GetTagItem("url.path")}") };
+        ActivitySource.AddActivityListener(traces);
         await using var app = VideoServer.Build(new ServerOptions
         {
             DataFolder = folder.Path, Models = () => [new ModelFolder("sprites", Sprites.Folder)], Port = 0, RunsWorker = false, LogsRequests = true, Proxies = ["127.0.0.1"],
@@ -46,6 +50,8 @@ public sealed class AccessLogTests
         Assert.Equal(["203.0.113.9 - GET /v1/videos 401", "203.0.113.9 alice GET /v1/videos 200", "203.0.113.9 alice GET /v1/none%0A203.0.113.7%20bob%20GET 404",
             "203.0.113.9 - GET /shared/(token)/video 404", "203.0.113.9 - GET /v1/images/files/(token) 404"],
             log.All.Select(line => line[..line.LastIndexOf(' ', line.Length - " ms".Length - 1)]));
+        Assert.Contains("/shared/(token)/video", traced);
+        Assert.DoesNotContain(traced, path => path.Contains(token, StringComparison.Ordinal));
 
         async Task<HttpStatusCode> StatusAsync(string given, string path)
         {

@@ -77,6 +77,32 @@ public sealed class BackgroundTests : IDisposable
     }
 
     [Fact]
+    public async Task An_announcement_that_became_due_while_all_servers_were_off_is_not_removed_at_the_start()
+    {
+        await using var store = await StoreAsync();
+        var request = new VideoRequest { Prompt = "a", Model = "sprites", Width = 64, Height = 64, Frames = 9, Webhook = "https://hooks.example/" };
+        var job = (await store.AddAsync(new NewJob(VideoId.New(), Owner.Local, request), Cancel)).Job;
+        await store.CancelAsync(job.Id, ServiceFault.Cancelled(), Cancel);
+        Assert.Equal(job.Id, (await store.NextWebhookAsync([TimeSpan.FromDays(-3)], [], Cancel))?.Video);
+        var (health, swept) = (new BackgroundHealth(), new TaskCompletionSource());
+        var watched = FlawedStore.Over(store, name =>
+        {
+            if (name == nameof(IJobStore.StatesAsync))
+                swept.TrySetResult();
+            return null;
+        });
+        // What is removed for its age makes the sweep ask for states, after the announcements.
+        var files = new FileCleanup(watched, new VideoFolder(data.Path), new RetentionRules(KeepDays: 1));
+        using var care = new QueueMaintenance(watched, store, new JobSignals(), files, new LeaseRules(3, TimeSpan.Zero), health, NullLogger<QueueMaintenance>.Instance);
+
+        await care.StartAsync(Cancel);
+        await swept.Task.WaitAsync(Cancel);
+        await care.StopAsync(Cancel);
+
+        Assert.Equal(job.Id, (await store.NextWebhookAsync([TimeSpan.Zero], [], Cancel))?.Video);
+    }
+
+    [Fact]
     public async Task The_news_of_the_queue_go_on_after_faults_that_nobody_foresaw()
     {
         await using var store = await StoreAsync();

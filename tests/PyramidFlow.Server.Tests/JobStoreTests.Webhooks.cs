@@ -54,9 +54,11 @@ public abstract partial class JobStoreTests
         while (await Store.NextWebhookAsync([Long], ["https://hooks.example/"], Cancel) is { } next)
             passed.Add(next.Url);
         Assert.Equal(urls[2..].Order(StringComparer.Ordinal), passed.Order(StringComparer.Ordinal));
-        await Store.PurgeWebhooksAsync(Long, Cancel);
-        Assert.Equal("https://hooks.example/", WebhookRules.ReceiverOf((await Store.NextWebhookAsync([TimeSpan.Zero], [], Cancel))!.Url));
-        await Store.PurgeWebhooksAsync(Over, Cancel);
+        Assert.Equal(0, await Store.PurgeWebhooksAsync(Long, Cancel));
+        Assert.Equal("https://hooks.example/", WebhookRules.ReceiverOf((await Store.NextWebhookAsync([-2 * Long], [], Cancel))!.Url));
+        Assert.Equal(1, await Store.PurgeWebhooksAsync(Long, Cancel));
+        // Those that wait for their next try stay.
+        Assert.Equal(1, await Store.PurgeWebhooksAsync(Over, Cancel));
         Assert.Null(await Store.NextWebhookAsync([TimeSpan.Zero], [], Cancel));
     }
 

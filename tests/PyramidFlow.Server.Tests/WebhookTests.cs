@@ -179,6 +179,16 @@ public sealed class WebhookTests : IAsyncLifetime
     }
 
     [Theory]
+    [InlineData(300, true)]
+    [InlineData(700, false)]
+    public void An_address_is_as_long_as_the_form_that_is_kept(int letters, bool isTaken)
+    {
+        var (rules, url) = (new WebhookRules(["hooks.example"], AllowsPrivate: false), "https://hooks.example/" + new string('é', letters));
+        Assert.Equal(isTaken ? null : "webhook_invalid", (Record.Exception(() => rules.Check(url)) as JobException)?.Code);
+        Assert.True(rules.Allows(WebhookRules.Normal(url)));
+    }
+
+    [Theory]
     [InlineData("https://hooks.example")]
     [InlineData("a.*.example")]
     [InlineData("hooks.example:port")]

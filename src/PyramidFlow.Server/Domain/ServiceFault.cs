@@ -322,8 +322,8 @@ internal static partial class ServiceFault
     public static JobException WebhooksOff(JobFaultKind kind = JobFaultKind.Invalid) =>
         new(kind, "webhooks_off", "this service sends no webhooks: leave webhook out, or have it started with --webhook-host") { Field = "webhook" };
 
-    public static JobException WebhookInvalid(bool allowsHttp) =>
-        new(JobFaultKind.Invalid, "webhook_invalid", $"webhook is an address that begins with https://{(allowsHttp ? " or http://" : "")}, without a user, a password and a fragment") { Field = "webhook" };
+    public static JobException WebhookInvalid(bool allowsHttp, int most) =>
+        new(JobFaultKind.Invalid, "webhook_invalid", $"webhook is an address that begins with https://{(allowsHttp ? " or http://" : "")}, without a user, a password and a fragment, of at most {most} characters with escapes such as %20") { Field = "webhook" };
 
     public static JobException WebhookHostNotListed(string host) =>
         new(JobFaultKind.Invalid, "webhook_host_not_listed", $"this service sends no webhooks to {host}: take an address on a host that it lists (--webhook-host)", null, ("host", host)) { Field = "webhook" };

@@ -37,7 +37,8 @@ internal sealed partial record WebhookRules(IReadOnlyList<string> Hosts, bool Al
     {
         if (!IsOn)
             throw ServiceFault.WebhooksOff();
-        var uri = Parse(url) ?? throw ServiceFault.WebhookInvalid(AllowsPrivate);
+        // What is kept is the form with escapes, which may be longer.
+        var uri = (url.Length <= LongestUrl && Normal(url).Length <= LongestUrl ? Parse(url) : null) ?? throw ServiceFault.WebhookInvalid(AllowsPrivate, LongestUrl);
         if (!Names(uri))
             throw ServiceFault.WebhookHostNotListed(uri.IdnHost + (uri.IsDefaultPort ? "" : FormattableString.Invariant($":{uri.Port}")));
     }
@@ -84,7 +85,7 @@ internal sealed partial record WebhookRules(IReadOnlyList<string> Hosts, bool Al
     [GeneratedRegex(@"^(\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$")]
     private static partial Regex HostForm { get; }
 
-    private Uri? Parse(string url) => url.Length <= LongestUrl && Uri.TryCreate(url, UriKind.Absolute, out var uri) && (uri.Scheme == Uri.UriSchemeHttps || (AllowsPrivate && uri.Scheme == Uri.UriSchemeHttp))
+    private Uri? Parse(string url) => Uri.TryCreate(url, UriKind.Absolute, out var uri) && (uri.Scheme == Uri.UriSchemeHttps || (AllowsPrivate && uri.Scheme == Uri.UriSchemeHttp))
         && uri is { UserInfo: "", Fragment: "" } && uri.IdnHost.Length > 0 ? uri : null;
 
     // A host without a port is that of the scheme.

@@ -10,7 +10,7 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Server.Http;
 
 /// <summary>Endpoints for videos and models in the form of OpenAI's API, and what belongs to a video beyond it: links to share it, several in one file, the secret of its webhook.</summary>
-internal static class VideoEndpoints
+internal static partial class VideoEndpoints
 {
     /// <summary>The header by which a request is known when it is repeated.</summary>
     public const string IdempotencyKey = "Idempotency-Key";
@@ -144,9 +144,15 @@ internal static class VideoEndpoints
         catch (Exception e)
         {
             // Not those of an earlier request with this idempotency key.
+            var left = new List<string>();
             foreach (var job in key.Length == 0 ? made : [])
-                await TryDeleteAsync(jobs, job).ConfigureAwait(false);
+            {
+                if (!await TryDeleteAsync(jobs, job).ConfigureAwait(false))
+                    left.Add(job.Id);
+            }
 
+            if (left.Count > 0)
+                LogLeft(context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(VideoEndpoints)), string.Join(", ", left));
             // Both names are one setting; the error must name the one that was sent.
             if (e is JobException { Field: "steps" } fault && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
                 throw ServiceFault.Renamed(fault, KnownFields.InferenceSteps);
@@ -158,17 +164,22 @@ internal static class VideoEndpoints
     }
 
     // The error that the client gets is the one that ended its request.
-    private static async Task TryDeleteAsync(IVideoJobs jobs, VideoJob job)
+    private static async Task<bool> TryDeleteAsync(IVideoJobs jobs, VideoJob job)
     {
         try
         {
             await jobs.DeleteAsync(job.Owner, job.Id, CancellationToken.None).ConfigureAwait(false);
+            return true;
         }
-        catch (Exception e) when (e is JobException or DbException or TimeoutException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is JobException or DbException or TimeoutException)
         {
-            // It stays in the queue, or its files do until the cleanup removes them.
+            // Another request may have deleted it.
+            return e is JobException { Kind: JobFaultKind.NotFound };
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A request for several videos was refused, and those before the fault stay in the queue because they could not be deleted: {Ids}")]
+    private static partial void LogLeft(ILogger log, string ids);
 
     private static async Task<IResult> ListAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? limit = null, string? after = null, string? order = null)
     {

@@ -17,8 +17,9 @@ internal interface IWebhookStore
     /// <summary>Removes an announcement that was received or given up.</summary>
     Task RemoveWebhookAsync(string id, CancellationToken cancellationToken);
 
-    /// <summary>Removes announcements of videos that ended longer ago than an age: no server sends them, because webhooks are switched off.</summary>
-    Task PurgeWebhooksAsync(TimeSpan age, CancellationToken cancellationToken);
+    /// <summary>Removes announcements whose next try was due longer ago than an age: no server sends them, because webhooks are switched off. The caller knows that servers have run for that long.</summary>
+    /// <returns>How many were removed.</returns>
+    Task<int> PurgeWebhooksAsync(TimeSpan age, CancellationToken cancellationToken);
 }
 
 /// <summary>An announcement of an ended video.</summary>
@@ -62,11 +63,14 @@ internal sealed partial class SqlJobStore : IWebhookStore
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task PurgeWebhooksAsync(TimeSpan age, CancellationToken cancellationToken)
+    public async Task<int> PurgeWebhooksAsync(TimeSpan age, CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
-        await session.ExecuteAsync($"DELETE FROM webhooks WHERE created < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
+        // The first try is due when the video ends.
+        var count = await session.ExecuteAsync($"DELETE FROM webhooks WHERE CASE WHEN attempt = 0 THEN created ELSE not_before END < {dialect.Now} - @age", cancellationToken,
+            ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
+        return count;
     }
 
     // A video ends once, so its announcement has its id.

@@ -111,6 +111,19 @@ internal sealed class VideoFolder(string root)
             Directory.Delete(For(id), recursive: true);
     }
 
+    /// <summary>Removes the files of a video that is no longer in the queue; the cleanup removes what is left.</summary>
+    public void TryDelete(string id)
+    {
+        try
+        {
+            Delete(id);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The cleanup of files removes folders without a video.
+        }
+    }
+
     /// <summary>Removes a video's folder if it is empty.</summary>
     public void DeleteIfEmpty(string id)
     {

@@ -73,9 +73,16 @@ internal sealed class Telemetry : IDisposable
             })
             .WithTracing(traces =>
             {
-                traces.AddSource(Name).AddSource(GenerationTelemetry.Name).AddAspNetCoreInstrumentation();
+                traces.AddSource(Name).AddSource(GenerationTelemetry.Name).AddAspNetCoreInstrumentation(http =>
+                {
+                    http.EnrichWithHttpRequest = (activity, request) => HideTokens(activity, request.Path);
+                    http.EnrichWithHttpResponse = (activity, response) => HideTokens(activity, response.HttpContext.Request.Path);
+                });
                 if (sends)
                     traces.AddOtlpExporter();
             });
     }
+
+    // Whoever reads traces must not see the videos of others by their links.
+    private static void HideTokens(Activity activity, string path) => activity.SetTag("url.path", LinkTokens.Hide(path));
 }

@@ -136,7 +136,7 @@ internal sealed class VideoJobs(
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         await store.DeleteAsync(id, cancellationToken).ConfigureAwait(false);
         signals.Changed();
-        folder.Delete(id);
+        folder.TryDelete(id);
     }
 
     public async IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, [EnumeratorCancellation] CancellationToken cancellationToken)

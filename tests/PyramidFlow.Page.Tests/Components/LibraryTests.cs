@@ -49,7 +49,66 @@ public sealed class LibraryTests : PageContext
         await Studio.SettleAsync();
         Assert.NotNull(Studio.Trouble);
         Assert.NotNull(Studio.Library.Find(job.Id));
+
+        await Studio.DeleteAsync(job);
+        Jobs.Fault = new TimeoutException();
+        await Studio.SettleAsync();
+        Assert.Equal(Words.QueueIsAway, Studio.Trouble);
+        await Studio.DeleteAsync(job);
+        Jobs.Fault = new InvalidOperationException();
+        await Assert.ThrowsAsync<InvalidOperationException>(Studio.SettleAsync);
+        Assert.NotNull(Studio.Library.Find(job.Id));
         Jobs.Fault = null;
+    }
+
+    [Fact]
+    public async Task A_search_goes_on_although_its_last_video_is_deleted()
+    {
+        var made = Enumerable.Range(0, 60).Select(_ => Jobs.Add(VideoStatus.Completed)).ToList();
+        var library = new VideoLibrary(Jobs);
+        await library.LoadAsync(Owner.Local, Cancel);
+        await library.SearchAsync("prompt", false, Cancel);
+        var last = library.Found![^1].Id;
+        await Jobs.DeleteAsync(Owner.Local, last, Cancel);
+        library.Put(last, null);
+        await library.FindMoreAsync(Cancel);
+        Assert.Equal(made.Where(job => job.Id != last).Reverse().Select(job => job.Id), library.Found!.Select(job => job.Id));
+    }
+
+    [Fact]
+    public async Task A_fault_of_the_service_is_not_blamed_on_the_file_and_a_large_gif_is_one_without_notes()
+    {
+        await Studio.BeginAsync(Cancel);
+        var large = new byte[5 << 20];
+        // An extension whose blocks go on beyond what is read.
+        Array.Fill(large, (byte)1);
+        ((byte[])[.. "GIF89a"u8, 1, 0, 1, 0, 0, 0, 0, 0x21, 0xFF]).CopyTo(large, 0);
+        var gif = new BrowserFile("video.gif", "video/gif", large);
+        Studio.Form.Take(gif);
+        await Studio.Form.ReadNotesAsync();
+        Assert.Empty(Studio.Form.Errors);
+        Studio.Form.Draft.Prompt = "a";
+        foreach (var fault in new Exception[] { new TimeoutException(), new UnauthorizedAccessException(), new IOException() })
+        {
+            Jobs.Fault = fault;
+            Assert.Equal(DraftField.Form, await Studio.Form.GenerateAsync());
+        }
+
+        Jobs.Fault = null;
+        Assert.Null(await Studio.Form.GenerateAsync());
+    }
+
+    private sealed class BrowserFile(string name, string type, byte[] bytes) : IBrowserFile
+    {
+        public string Name => name;
+
+        public DateTimeOffset LastModified => default;
+
+        public long Size => bytes.Length;
+
+        public string ContentType => type;
+
+        public Stream OpenReadStream(long maxAllowedSize = 512000, CancellationToken cancellationToken = default) => new MemoryStream(bytes);
     }
 
     [Fact]

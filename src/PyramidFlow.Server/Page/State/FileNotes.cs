@@ -30,9 +30,22 @@ internal static class FileNotes
             await using var stream = file.OpenReadStream(mostBytes);
             var bytes = new byte[Math.Min(file.Size, MostBytes)];
             var length = await stream.ReadAtLeastAsync(bytes, bytes.Length, throwOnEndOfStream: false);
-            return MediaMetadata.ReadStart(new MemoryStream(bytes, 0, length)) is { } texts ? GenerationNotes.Read(texts) : null;
+            return NotesIn(new MemoryStream(bytes, 0, length));
         }
         catch (Exception e) when (e is InvalidDataException or MalformedTextException)
+        {
+            return null;
+        }
+    }
+
+    // A GIF has its notes at its end, which is beyond the beginning of a large one.
+    private static GenerationNotes? NotesIn(MemoryStream start)
+    {
+        try
+        {
+            return MediaMetadata.ReadStart(start) is { } texts ? GenerationNotes.Read(texts) : null;
+        }
+        catch (EndOfStreamException)
         {
             return null;
         }

@@ -233,13 +233,19 @@ internal sealed class Studio : IAsyncDisposable
         Deleted = null;
         Touch();
         var isDeleted = false;
-        await TryAsync(async () =>
+        try
         {
-            await DeleteForGoodAsync(job);
-            isDeleted = true;
-        });
-        if (!isDeleted)
-            Library.Bring(job.Id);
+            await TryAsync(async () =>
+            {
+                await DeleteForGoodAsync(job);
+                isDeleted = true;
+            });
+        }
+        finally
+        {
+            if (!isDeleted)
+                Library.Bring(job.Id);
+        }
     }
 
     /// <inheritdoc/>
@@ -300,7 +306,7 @@ internal sealed class Studio : IAsyncDisposable
         {
             Trouble = Sentence.Full(e.Message);
         }
-        catch (DbException)
+        catch (Exception e) when (e is DbException or TimeoutException)
         {
             Trouble = Words.QueueIsAway;
         }
@@ -319,7 +325,7 @@ internal sealed class Studio : IAsyncDisposable
         {
             // The page was closed.
         }
-        catch (Exception e) when (e is DbException or JobException)
+        catch (Exception e) when (e is DbException or TimeoutException or JobException)
         {
             IsStale = true;
             Touch();

@@ -1,7 +1,9 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Forms;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Page.State;
 
@@ -182,12 +184,13 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         IsSending = true;
         Touch();
         VideoJob? first = null;
+        WatchedUpload? upload = null;
         var sent = 0;
         try
         {
             for (var count = Draft.Count; sent < count; sent++)
             {
-                await using var stream = Draft.Mode == DraftMode.Text ? null : Draft.File?.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes));
+                await using var stream = upload = Draft.Mode != DraftMode.Text && Draft.File is { } file ? new WatchedUpload(file.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes))) : null;
                 var job = await jobs.SubmitAsync(owner, first?.Sibling(request, sent) ?? request,
                     stream is null ? null : new VideoUpload(stream, Draft.File!.Name));
                 first ??= job;
@@ -198,13 +201,17 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         {
             Errors[DraftField.Of(e.Field)] = sent == 0 ? Sentence.Full(e.Message) : Sentence.Full(FormattableString.Invariant($"{sent} of {Draft.Count} videos are in the queue, and then {e.Message}"));
         }
-        catch (Exception e) when (e is IOException || (Draft.File is not null && FileNotes.IsUnreadable(e)))
+        catch (Exception e) when (upload?.Fault == e)
         {
             Errors[DraftField.Input] = "The file could not be read to its end: choose it again.";
         }
         catch (Exception e) when (e is DbException or TimeoutException)
         {
             Errors[DraftField.Form] = Words.QueueIsAway;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or MediaException)
+        {
+            Errors[DraftField.Form] = Sentence.Full(ServiceFault.Storage(e).Message);
         }
         finally
         {
@@ -219,9 +226,36 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         {
             return id is null ? null : await jobs.GetAsync(owner, id);
         }
-        catch (Exception e) when (e is JobException or DbException)
+        catch (Exception e) when (e is JobException or DbException or TimeoutException)
         {
             return null;
         }
+    }
+}
+
+/// <summary>A user's file on its way to the server, which knows whether reading it failed; other faults of a request do not lie in the file.</summary>
+/// <param name="inner">The file; disposed with this.</param>
+file sealed class WatchedUpload(Stream inner) : ReadOnlyStream
+{
+    /// <summary>What reading the file failed with; null where it did not fail.</summary>
+    public Exception? Fault { get; private set; }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            return await inner.ReadAsync(buffer, cancellationToken);
+        }
+        catch (Exception e) when (FileNotes.IsUnreadable(e))
+        {
+            Fault = e;
+            throw;
+        }
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await inner.DisposeAsync();
+        await base.DisposeAsync();
     }
 }

@@ -168,6 +168,8 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
         if (id == opened?.Id)
             opened = job;
         Found = Found?.Select(found => found.Id == id ? job : found).OfType<VideoJob>().Where(search.Finds).ToList();
+        if (job is null && id == searched)
+            searched = Found?.LastOrDefault()?.Id;
         Sort();
         Changed?.Invoke(before, job);
     }
