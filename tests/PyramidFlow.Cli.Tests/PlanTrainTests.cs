@@ -16,7 +16,7 @@ public sealed class PlanTrainTests
     [InlineData("vae-stage2", "vae", 342_361_620, 200_000)]
     [InlineData("sprites-dit-further", "dit", 2_325_056, 2800)]
     [InlineData("sprites-lora", "lora", 63_488, 600)]
-    [InlineData("sprites-distill", "distill", 2_325_056, 1400)]
+    [InlineData("sprites-distill", "distill", 2_325_056, 1200)]
     [InlineData("sprites-vae", "vae", 2_532_979, 1400)]
     [InlineData("claim-full-sequence", "dit", 991_360, 4800)]
     public async Task A_plan_tells_memory_work_and_disk_from_the_configuration_alone(string config, string kind, long weights, int steps)

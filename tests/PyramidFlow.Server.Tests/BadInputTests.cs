@@ -35,7 +35,7 @@ public sealed class BadInputTests() : StartedServer(options => options with
     [InlineData("""{"prompt": "a circle", "solver": "rk4"}""", 400, "value_invalid", "field=solver|value=rk4|advice~euler, ")]
     [InlineData("""{"prompt": "a circle", "seed": "many"}""", 400, "value_invalid", "field=seed|value=many")]
     [InlineData("""{"prompt": "a circle", "fps": 0}""", 400, "value_invalid", "field=fps|value=0|advice~1 to 240")]
-    [InlineData("""{"prompt": "a circle", "model": "veo-2"}""", 400, "model_unknown", "model=veo-2|known=sprites")]
+    [InlineData("""{"prompt": "a circle", "model": "veo-2"}""", 400, "model_unknown", "model=veo-2|known=sprites, sprites:fast")]
     [InlineData("""{"prompt": "a circle", "extra_params": "{"}""", 400, "field_not_json", "field=extra_params")]
     [InlineData("""{"prompt": "a circle", "prompts": [{"at": 2}]}""", 400, "value_invalid", "field=prompts")]
     [InlineData("""{"prompt": "a circle", "extend_video_id": "../../etc/passwd"}""", 404, "video_unknown")]

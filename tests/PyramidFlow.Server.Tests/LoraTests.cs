@@ -99,7 +99,7 @@ public sealed class LoraRequestTests : IAsyncLifetime
     public async Task Those_of_the_folder_are_listed_and_make_other_videos_of_which_nothing_is_left_in_the_next()
     {
         var listed = (await server!.GetAsync("/v1/loras")).GetProperty("data").EnumerateArray().ToList();
-        Assert.Equal(["panda lora sprites", "style lora sprites"], listed.Select(lora =>
+        Assert.Equal(["panda lora sprites,sprites:fast", "style lora sprites,sprites:fast"], listed.Select(lora =>
             $"{lora.GetProperty("id")} {lora.GetProperty("object")} {string.Join(',', lora.GetProperty("models").EnumerateArray())}"));
 
         var plain = await MadeAsync(null);
