@@ -179,7 +179,7 @@ public sealed class ModelDownloadTests
         using var test = new DownloadCase();
         test.Repository.Fault(Weights, (_, reply) => reply with { DropAfter = 100_000, Silent = true });
         var run = test.RunAsync();
-        while (!test.Partials().Any(path => path.Contains("diffusion_pytorch_model", StringComparison.Ordinal) && new FileInfo(path).Length >= 100_000))
+        while (!test.Partials().Any(path => path.Contains("diffusion_pytorch_model", StringComparison.Ordinal) && new FileInfo(path) is { Exists: true, Length: >= 100_000 }))
             await Task.Yield();
         test.Time.StallNow();
         await run;
