@@ -109,7 +109,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     {
         for (var worker = 0; worker < Workers.Count; worker++)
         {
-            foreach (var (part, number) in StageBatches(batch, worker, Workers.Model).Select((part, number) => (part, number)))
+            foreach (var (number, part) in StageBatches(batch, worker, Workers.Model).Index())
             {
                 foreach (var (key, tensor) in part.Inputs.Named().Append(("text", part.Text.Tokens)).Append(("pooled", part.Text.Pooled)))
                     yield return ($"worker_{worker}.batch_{number}.stage_{part.Stage}.{key}", tensor);

@@ -65,7 +65,7 @@ internal sealed record VideoJob
     public string Group => Request.Group ?? Id;
 
     /// <summary>The request for another video of its group, which has another seed.</summary>
-    /// <param name="request">What is asked for, with any seed.</param>
+    /// <param name="request">The request for the group; its seed is replaced.</param>
     /// <param name="number">Number of the video in the group, from 1; this one is number 0.</param>
     public VideoRequest Sibling(VideoRequest request, int number) => request with { Seed = unchecked(Request.Seed + (ulong)number), Group = Id };
 

@@ -14,7 +14,7 @@ internal sealed partial class AccessLog(RequestDelegate next, ILogger<AccessLog>
 
     public async Task InvokeAsync(HttpContext context)
     {
-        var (start, path) = (Stopwatch.GetTimestamp(), LinkTokens.Hide(context.Request.Path.ToUriComponent()));
+        var (start, path) = (Stopwatch.GetTimestamp(), LinkTokens.Hide(context.Request.Path));
         var hasFailed = true;
         try
         {

@@ -77,7 +77,7 @@ internal static class AdminEndpoints
 /// <param name="LastSeenAt">Its last sign of life, in seconds since 1970.</param>
 /// <param name="Models">Ids of its models.</param>
 /// <param name="Loras">Names of its LoRAs.</param>
-/// <param name="Device">Where it computes, such as cpu or cuda:0.</param>
+/// <param name="Device">Its device, such as cpu or cuda:0.</param>
 /// <param name="Processes">Processes that make each of its videos together.</param>
 /// <param name="MemoryUsedBytes">Memory of its process.</param>
 /// <param name="MemoryBytes">Memory of its machine, within the limits of its process.</param>
@@ -130,7 +130,7 @@ internal sealed record AdminVideoObject
     /// <summary>Number of the attempt to make it.</summary>
     public int Attempt { get; init; }
 
-    /// <summary>Where its making is.</summary>
+    /// <summary>The stage and step of the work on it.</summary>
     public StageObject? Stage { get; init; }
 
     /// <summary>Units of it that are finished and kept for another attempt.</summary>
@@ -190,10 +190,10 @@ internal sealed record AdminKeyObject(string Name, bool Admin, bool Removed, int
         key.Use.Today, key.Use.Waiting, key.Use.Running, key.Use.Completed, key.Use.Failed, key.Use.Bytes);
 }
 
-/// <summary>What the data folder takes of its disk.</summary>
+/// <summary>Disk space of the data folder.</summary>
 /// <param name="Files">Number of files of videos.</param>
 /// <param name="VideosBytes">Videos and what is kept with them.</param>
-/// <param name="InterimBytes">What is removed when a video is done: finished units, live streams, previews and files that are being written.</param>
+/// <param name="InterimBytes">Files that the end of their video removes: finished units, live streams, previews and files that are being written.</param>
 /// <param name="UploadsBytes">Uploads that are being read.</param>
 /// <param name="QueueBytes">The queue where it is a file; 0 for PostgreSQL.</param>
 /// <param name="FreeBytes">Free bytes of the disk.</param>

@@ -27,15 +27,15 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         }
         catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
         {
-            LogGone(log, LinkTokens.Hide(context.Request.Path.ToUriComponent()), e.GetType().Name);
+            LogGone(log, LinkTokens.Hide(context.Request.Path), e.GetType().Name);
         }
         catch (Exception e)
         {
             var fault = Of(e);
             if (fault.Kind == JobFaultKind.Internal)
-                LogUnexpected(log, e, context.Request.Method, LinkTokens.Hide(context.Request.Path.ToUriComponent()), context.TraceIdentifier);
+                LogUnexpected(log, e, context.Request.Method, LinkTokens.Hide(context.Request.Path), context.TraceIdentifier);
             else if (fault.Kind is JobFaultKind.Unavailable or JobFaultKind.Storage)
-                LogUnavailable(log, LinkTokens.Hide(context.Request.Path.ToUriComponent()), (fault.InnerException as PyramidFlowException ?? e).Message, context.TraceIdentifier);
+                LogUnavailable(log, LinkTokens.Hide(context.Request.Path), (fault.InnerException as PyramidFlowException ?? e).Message, context.TraceIdentifier);
             if (context.Response.HasStarted)
                 context.Abort();
             else

@@ -67,7 +67,7 @@ internal sealed record VideoObject
     /// <summary><c>worker</c> while no running worker has the model and the LoRAs of a queued video; null otherwise.</summary>
     public string? WaitsFor { get; init; }
 
-    /// <summary>Where its making is.</summary>
+    /// <summary>The stage and step of the work on it.</summary>
     public StageObject? Stage { get; init; }
 
     /// <summary>The unit, from 1, from which its making goes on, because an earlier attempt has finished those before it; one more than there are where all were finished. Null begins with the first.</summary>

@@ -183,7 +183,7 @@ internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, in
     /// <summary>Names of the LoRAs that it has.</summary>
     public IReadOnlyList<string> Loras { get; init; } = [];
 
-    /// <summary>Where it computes, such as <c>cpu</c> or <c>cuda:0</c>.</summary>
+    /// <summary>Its device, such as <c>cpu</c> or <c>cuda:0</c>.</summary>
     public string Device { get; init; } = "";
 
     /// <summary>Bytes of memory of its machine, within the limits of its process.</summary>

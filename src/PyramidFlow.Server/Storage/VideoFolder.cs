@@ -181,10 +181,10 @@ internal sealed class VideoFolder(string root)
     private string Made(string id, int attempt, string name) => Path.Combine(For(id), FormattableString.Invariant($"{attempt}.{name}"));
 }
 
-/// <summary>What the data folder takes of its disk.</summary>
+/// <summary>Disk space of the data folder.</summary>
 /// <param name="Files">Number of files of videos.</param>
 /// <param name="Videos">Bytes of videos and of what is kept with them.</param>
-/// <param name="Interim">Bytes of what is removed when a video is done: finished units, live streams, previews and files that are being written.</param>
+/// <param name="Interim">Bytes of files that the end of their video removes: finished units, live streams, previews and files that are being written.</param>
 /// <param name="Uploads">Bytes of uploads that are being read.</param>
 /// <param name="Queue">Bytes of the queue where it is a file; 0 for PostgreSQL.</param>
 /// <param name="Free">Free bytes of the disk.</param>

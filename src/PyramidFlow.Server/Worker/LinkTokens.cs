@@ -44,7 +44,7 @@ internal sealed partial class LinkTokens(IVideoJobs jobs, IDataProtectionProvide
     }
 
     /// <summary>A path as logs may have it, without tokens.</summary>
-    public static string Hide(string path) => Token.Replace(path, "(token)");
+    public static string Hide(PathString path) => Token.Replace(path.ToUriComponent(), "(token)");
 
     // What protects data begins each text with the same bytes.
     [GeneratedRegex("CfDJ8[A-Za-z0-9_-]*")]

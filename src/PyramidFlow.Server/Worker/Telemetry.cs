@@ -84,5 +84,5 @@ internal sealed class Telemetry : IDisposable
     }
 
     // Whoever reads traces must not see the videos of others by their links.
-    private static void HideTokens(Activity activity, string path) => activity.SetTag("url.path", LinkTokens.Hide(path));
+    private static void HideTokens(Activity activity, PathString path) => activity.SetTag("url.path", LinkTokens.Hide(path));
 }

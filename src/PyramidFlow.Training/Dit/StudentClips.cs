@@ -16,7 +16,6 @@ internal sealed class StudentClips : IDisposable
     private readonly PyramidFlowScheduler scheduler;
     private readonly SamplingPlan plan;
     private readonly Dictionary<(int Unit, int Stage, int Step), Tensor> states = [];
-    private readonly List<Tensor> units = [];
     private readonly Tensor[] pyramid = [];
 
     /// <summary>Samples clips, in one row each, with the weights of now; no gradients.</summary>
@@ -31,6 +30,7 @@ internal sealed class StudentClips : IDisposable
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         using var noise = new SeededNoise(seed);
+        var units = new List<Tensor>();
         try
         {
             foreach (var unit in new PyramidSampler(model, scheduler, new SamplerOptions { UsePrefix = false, HistoryBytes = 0 }).Clip(plan, new GuidedText(text, null), noise, progress: new Beginnings(states)))
@@ -42,10 +42,15 @@ internal sealed class StudentClips : IDisposable
             Dispose();
             throw;
         }
+        finally
+        {
+            foreach (var unit in units)
+                unit.Dispose();
+        }
     }
 
     /// <summary>Number of units of each clip.</summary>
-    internal int Units => units.Count;
+    internal int Units => plan.Units;
 
     /// <summary>Inputs at the beginning of a step, in the caller's scope; their target is that of a teacher.</summary>
     /// <param name="unit">The unit, from 0.</param>
@@ -71,7 +76,7 @@ internal sealed class StudentClips : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var tensor in states.Values.Concat(units).Concat(pyramid))
+        foreach (var tensor in states.Values.Concat(pyramid))
             tensor.Dispose();
     }
 

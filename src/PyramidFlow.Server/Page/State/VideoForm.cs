@@ -237,7 +237,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
 /// <param name="inner">The file; disposed with this.</param>
 file sealed class WatchedUpload(Stream inner) : ReadOnlyStream
 {
-    /// <summary>What reading the file failed with; null where it did not fail.</summary>
+    /// <summary>The fault of reading the file; null for none.</summary>
     public Exception? Fault { get; private set; }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)

@@ -152,5 +152,5 @@ internal static class Examples
     ];
 
     /// <summary>Returns examples for a model: the sprites model of the repository knows only its own world.</summary>
-    public static IReadOnlyList<string> For(VideoModel? model) => model?.Id is "sprites" or "sprites:fast" ? Sprites : World;
+    public static IReadOnlyList<string> For(VideoModel? model) => model?.Id.Split(':')[0] == "sprites" ? Sprites : World;
 }

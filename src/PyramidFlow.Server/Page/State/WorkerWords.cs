@@ -8,7 +8,7 @@ namespace PyramidFlow.Server.Page.State;
 /// <summary>Texts for workers and keys on the page of administrators.</summary>
 internal static class WorkerWords
 {
-    /// <summary>What a worker does.</summary>
+    /// <summary>The work of a worker.</summary>
     public static string State(SeenWorker worker)
     {
         var state = worker.State;
@@ -18,7 +18,7 @@ internal static class WorkerWords
         return state.Entry.IsDraining ? $"{work}, takes no more videos" : work;
     }
 
-    /// <summary>What a worker has.</summary>
+    /// <summary>The models, LoRAs, device and memory of a worker.</summary>
     public static string Equipment(WorkerEntry worker) => string.Join(" · ", new[]
     {
         string.Join(", ", worker.Models),
